@@ -1,0 +1,68 @@
+# Headrace. `make demo` and `make test` are all that a new machine needs; `make help` tells the rest.
+.DEFAULT_GOAL := help
+.PHONY: help demo up test test-docker check lint types contracts protos protos-check sizes bench clean
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+NODE := tools/node/node_modules/.bin
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: .venv/ready ## start Headrace, run the cookie factory to its end, stop
+	@$(BIN)/python tools/demo.py
+
+up: .venv/ready ## start Headrace and leave it running (Ctrl-C stops it)
+	@$(BIN)/headrace up --data-dir .run/data
+
+test: .venv/ready ## all tests, on real PostgreSQL, Kafka and MinIO
+	@$(BIN)/python -m headrace_kit.testing.backends install
+	$(BIN)/pytest -m "not docker"
+
+test-docker: .venv/ready ## the tests that need a Docker engine: testcontainers and the Headrace image
+	$(BIN)/pytest -m docker
+
+check: lint types contracts protos-check sizes ## everything that is checked without running it
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready $(NODE)/pyright
+	$(BIN)/mypy
+	$(NODE)/pyright --warnings
+
+contracts: .venv/ready
+	$(BIN)/lint-imports --no-cache
+
+protos: ## generate libs/headrace/api from protos/
+	tools/protos.sh
+
+protos-check: $(NODE)/pyright
+	tools/protos_check.sh
+
+sizes: .venv/ready
+	@$(BIN)/python tools/sizes.py
+
+bench: .venv/ready ## start-up time, import time, size of the client
+	@$(BIN)/python bench/start.py
+
+lock: ## write requirements/*.txt anew from pyproject.toml
+	tools/lock.sh
+
+clean: ## remove what was made here (not the cache of backends)
+	rm -rf .venv .run build dist tools/node/node_modules
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Headrace needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	@echo "making the environment in .venv (a minute or two, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Exact versions stand in package.json; a lock would have to hold buf's packages for platforms that not every mirror has.
+$(NODE)/pyright: tools/node/package.json
+	@command -v npm >/dev/null || { echo "make check needs npm (Node.js 18 or newer): apt-get install nodejs npm"; exit 1; }
+	@cd tools/node && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
