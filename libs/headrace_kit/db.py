@@ -1,0 +1,128 @@
+"""PostgreSQL as services use it: a pool, a transaction per request with its tenant set, errors translated once.
+
+Each service has a schema and two roles, made by `migrate`: `headrace_<schema>` for requests, which row security
+holds to the tenant of the transaction (none set: no rows), and `headrace_<schema>_worker` for relays and writers,
+which serve all tenants and check the tenant themselves.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, LiteralString
+
+import psycopg
+import psycopg_pool
+from psycopg import conninfo
+from psycopg.rows import TupleRow
+
+from headrace.api.common.v1 import error_reason_pb2
+from headrace_kit.errors import DomainError
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Constraints = Mapping[str, Callable[[], DomainError]]
+"""Constraint name → the error that breaking it means."""
+
+_CONNECT_TIMEOUT_S: Final = 10
+
+
+def as_role(dsn: str, role: str) -> str:
+    """The DSN with every session in `role`: what the login may do beyond it is given up."""
+    return conninfo.make_conninfo(
+        dsn, options=f"-c role={role}", application_name=role, connect_timeout=_CONNECT_TIMEOUT_S
+    )
+
+
+def request_role(schema: str) -> str:
+    """The role that row security holds to one tenant."""
+    return f"headrace_{schema}"
+
+
+def worker_role(schema: str) -> str:
+    """The role of relays and writers; it sees all tenants of its schema."""
+    return f"headrace_{schema}_worker"
+
+
+class Database:
+    """The request side of one service's schema. `open` and `close` once; `tenant` for every transaction."""
+
+    def __init__(
+        self, dsn: str, schema: LiteralString, *, connections: int, constraints: Constraints, role: str | None = None
+    ) -> None:
+        self.schema = schema
+        self._dsn = as_role(dsn, role or request_role(schema))
+        self._connections = connections
+        self._constraints = constraints
+        self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None
+
+    async def open(self) -> None:
+        """Opens the pool. Raises DomainError BACKEND_UNAVAILABLE when PostgreSQL does not answer in 30 s."""
+        pool = psycopg_pool.AsyncConnectionPool(
+            self._dsn,
+            connection_class=psycopg.AsyncConnection[TupleRow],
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=self._connections,
+            open=False,
+            name=self.schema,
+            check=psycopg_pool.AsyncConnectionPool.check_connection,
+        )
+        try:
+            await pool.open(wait=True, timeout=30)
+        except psycopg_pool.PoolTimeout as error:
+            await pool.close()
+            raise _unavailable(str(error)) from error
+        self._pool = pool
+
+    async def close(self) -> None:
+        """Closes the pool; transactions under way end first."""
+        if self._pool is not None:
+            await self._pool.close(timeout=5)
+
+    async def check(self) -> None:
+        """Raises DomainError when the database does not answer."""
+        async with self._transaction() as conn:
+            await conn.execute("SELECT 1")
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str) -> AsyncIterator[Connection]:
+        """A transaction that sees and writes the rows of one tenant alone; commits at the end, rolls back on error.
+
+        Errors of the driver come out as DomainError: a broken constraint as the service's table says, a full disk as
+        STORE_FULL, a lost or busy database as BACKEND_UNAVAILABLE.
+        """
+        async with self._transaction() as conn:
+            await conn.execute("SELECT set_config('headrace.tenant', %(tenant)s, true)", {"tenant": tenant_id})
+            yield conn
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            raise RuntimeError("Database.open was not called")
+        try:
+            async with self._pool.connection(timeout=10) as conn, conn.transaction():
+                yield conn
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            raise translate(error, self._constraints) from error
+
+
+def translate(error: Exception, constraints: Constraints) -> Exception:
+    """The driver's error as the caller may understand it; itself where it is a defect of ours."""
+    if isinstance(error, psycopg.IntegrityError):
+        known = constraints.get(error.diag.constraint_name or "")
+        return known() if known else error
+    if isinstance(error, psycopg.errors.DiskFull):
+        return DomainError(
+            error_reason_pb2.ERROR_REASON_STORE_FULL,
+            "the database has no room left; nothing was stored, try again when there is",
+            retry_after_s=30,
+        )
+    if isinstance(error, psycopg_pool.PoolTimeout | psycopg.OperationalError):
+        return _unavailable(str(error).strip())
+    return error
+
+
+def _unavailable(why: str) -> DomainError:
+    return DomainError(
+        error_reason_pb2.ERROR_REASON_BACKEND_UNAVAILABLE,
+        f"the database does not answer now; try again ({why})",
+        retry_after_s=1,
+    )
