@@ -1,0 +1,136 @@
+"""What the command line takes."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from headrace.cli import resources, server, tail
+
+Run = Callable[[argparse.Namespace], int]
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+_LIMIT: Final[Argument] = (("--limit",), {"type": _positive, "default": 100, "metavar": "N", "help": "at most so many"})
+_ORDER: Final[Argument] = (
+    ("--order-by",),
+    {"action": "append", "default": [], "metavar": "ORDER", "help": 'such as "metrics.accuracy DESC"; may be repeated'},
+)
+_OWNER: Final[Argument] = (("owner",), {"metavar": "RUN_OR_MODEL_ID"})
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line; `args.run(args)` does what it says."""
+    parser = argparse.ArgumentParser(prog="headrace", description="Starts a Headrace, and looks at what is in one.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    _add_server(commands)
+    _add_resources(commands)
+    _add_tokens(commands)
+    events = _group(commands, "events", "facts as they happen")
+    _asking(
+        events,
+        "tail",
+        tail.tail,
+        "print events as they happen, until interrupted",
+        (("--type",), {"action": "append", "default": [], "help": "such as ModelVersionPromoted; may be repeated"}),
+        (("--subject-prefix",), {"default": "", "metavar": "PREFIX", "help": "only events whose subject begins so"}),
+        (("--from-earliest",), {"action": "store_true", "help": "begin with the oldest event that is kept"}),
+        (("--cursor",), {"default": "", "help": "go on behind the event that was printed with it by --json"}),
+    )
+    version = commands.add_parser("version", help="print the version of this client")
+    version.set_defaults(run=server.version)
+    return parser
+
+
+def _add_server(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    up = commands.add_parser("up", help="start everything, on this machine; Ctrl-C stops it")
+    up.add_argument("--data-dir", default="~/.headrace", metavar="DIR", help="where all data is kept (%(default)s)")
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    up.add_argument("--http-port", type=int, default=8080, metavar="PORT", help="of the gateway (%(default)s)")
+    up.add_argument("--grpc-port", type=int, default=8081, metavar="PORT", help="of the services (%(default)s)")
+    up.set_defaults(run=server.up)
+    serve = commands.add_parser("serve", help="run some services in this process, with settings from the environment")
+    serve.add_argument("services", nargs="+", metavar="SERVICE")
+    serve.set_defaults(run=server.serve)
+    migrate = commands.add_parser("migrate", help="bring the database up to date")
+    migrate.add_argument("--check", action="store_true", help="only say what is missing; exit code 1 if something is")
+    migrate.set_defaults(run=server.migrate)
+    topics = commands.add_parser("topics", help="make the topics that are missing, and list all")
+    topics.set_defaults(run=server.topics)
+    tenants = _group(commands, "tenants", "who owns things; for whoever runs this Headrace")
+    tenant = tenants.add_parser("create", help="make a tenant, and print a token of its first admin")
+    tenant.add_argument("tenant", metavar="TENANT", help='lower-case letters, digits and "-"')
+    tenant.add_argument("--token-name", default="first admin", metavar="NAME", help="what the token is for")
+    tenant.set_defaults(run=server.create_tenant)
+
+
+def _add_resources(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    experiments = _group(commands, "experiments", "named collections of runs")
+    search: Argument = (("--filter",), {"default": "", "help": "such as \"name LIKE 'cookie%%'\""})
+    _asking(experiments, "list", resources.list_experiments, "list experiments", search, _ORDER, _LIMIT)
+    _asking(experiments, "show", resources.show_experiment, "show one", (("experiment",), {"metavar": "NAME_OR_ID"}))
+
+    runs = _group(commands, "runs", "executions of training code")
+    of: Argument = (
+        ("--experiment",),
+        {"action": "append", "metavar": "NAME_OR_ID", "help": "may be repeated; Default where none is named"},
+    )
+    search = (("--filter",), {"default": "", "help": "such as \"metrics.accuracy > 0.9 AND params.model = 'tree'\""})
+    _asking(runs, "list", resources.list_runs, "list runs", of, search, _ORDER, _LIMIT)
+    _asking(runs, "show", resources.show_run, "show one", (("run_id",), {"metavar": "RUN_ID"}))
+
+    models = _group(commands, "models", "registered models")
+    _asking(models, "list", resources.list_models, "list models", (("--prefix",), {"default": ""}))
+    _asking(models, "show", resources.show_model, "show one with its versions", (("name",), {}))
+
+    deployments = _group(commands, "deployments", "what serves")
+    _asking(deployments, "list", resources.list_deployments, "list deployments")
+    _asking(deployments, "show", resources.show_deployment, "show one with its history", (("name",), {}))
+
+    artifacts = _group(commands, "artifacts", "files of runs and models")
+    folder: Argument = (("folder",), {"nargs": "?", "default": "", "help": "only files below it"})
+    _asking(artifacts, "list", resources.list_artifacts, "list files", _OWNER, folder)
+    path: Argument = (("path",), {"nargs": "?", "default": "", "help": "a file or a folder; all where none is named"})
+    to: Argument = (("--to",), {"default": ".", "metavar": "DIR", "help": "where to put them (here)"})
+    _asking(artifacts, "get", resources.get_artifacts, "fetch files", _OWNER, path, to)
+
+
+def _add_tokens(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tokens = _group(commands, "tokens", "credentials of this tenant; for admins")
+    role: Argument = (
+        ("--role",),
+        {"choices": ("viewer", "editor", "admin"), "default": "editor", "help": "what it may do (%(default)s)"},
+    )
+    days: Argument = (("--expires-days",), {"type": float, "metavar": "DAYS", "help": "it does not expire without"})
+    _asking(
+        tokens, "create", resources.create_token, "make one; only now its secret is shown", (("name",), {}), role, days
+    )
+    _asking(tokens, "list", resources.list_tokens, "list tokens, without secrets")
+    _asking(tokens, "revoke", resources.revoke_token, "end one", (("token_id",), {"metavar": "TOKEN_ID"}))
+
+
+def _group(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, about: str
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    group = commands.add_parser(name, help=about)
+    return group.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+
+def _asking(
+    group: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Run, about: str, *arguments: Argument
+) -> None:
+    """A command that asks a Headrace."""
+    parser = group.add_parser(name, help=about, description=about)
+    common: Iterable[Argument] = (
+        (("--uri",), {"default": "", "help": "http://host:port of the gateway (HEADRACE_URI, http://127.0.0.1:8080)"}),
+        (("--json",), {"action": "store_true", "help": "print JSON, for programs"}),
+    )
+    for names, settings in (*arguments, *common):
+        parser.add_argument(*names, **settings)
+    parser.set_defaults(run=run)

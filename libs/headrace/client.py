@@ -1,0 +1,229 @@
+"""A client of one Headrace: what the functions of `headrace` do, on an address of its own."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from types import TracebackType
+from typing import Final, Self
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from headrace import capture, errors, retry
+from headrace.api.tracking.v1 import tracking_pb2
+from headrace.api.tracking.v1 import tracking_service_pb2 as wire
+from headrace.artifacts import Artifacts
+from headrace.connection import Connection
+from headrace.default import of_default
+from headrace.deployments import Deployments
+from headrace.events import Events
+from headrace.ingest.sender import Sender
+from headrace.ingest.settings import IngestSettings
+from headrace.records import Experiment, MetricHistory, Run, timestamp
+from headrace.registry import Registry
+from headrace.runs import ActiveRun
+from headrace.tables import RunTable
+from headrace.tokens import Tokens
+
+DEFAULT_EXPERIMENT: Final = "0"
+_PAGE: Final = 1_000
+
+
+class Client:
+    """One Headrace, as one tenant. Making a client does no I/O; threads may share it; it works on in forked children.
+
+    `uri`, `token` and the environment are explained at `connect`. `ingest` sets the limits of the metric path, `policy`
+    the patience with a server that is away.
+    """
+
+    def __init__(
+        self,
+        uri: str = "",
+        token: str = "",
+        *,
+        ingest: IngestSettings | None = None,
+        policy: retry.Policy = retry.DEFAULT,
+    ) -> None:
+        self.connection = Connection(uri, token, policy=policy)
+        self.artifacts: Artifacts = Artifacts(self.connection)
+        self.registry: Registry = Registry(self.connection)
+        self.deployments: Deployments = Deployments(self.connection)
+        self.events: Events = Events(self.connection)
+        self.tokens: Tokens = Tokens(self.connection)
+        self._settings = ingest or IngestSettings()
+        self._sender = Sender(self._settings)
+        self._experiment_id = ""
+
+    def set_experiment(self, name: str) -> Experiment:
+        """Makes the experiment where it is new; runs of this client go into it from now on. Raises WrongState for a deleted one."""
+        found = self.get_or_create_experiment(name)
+        self._experiment_id = found.id
+        return found
+
+    def get_or_create_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> Experiment:
+        """The experiment of this name; one that is made now gets the tags. Raises WrongState for a deleted one."""
+        try:
+            found = self.get_experiment(name)
+        except errors.NotFound:
+            request = wire.CreateExperimentRequest(name=name, tags=tags, request_id=str(uuid.uuid4()))
+            try:
+                created = self.connection.call(lambda c: c.tracking.CreateExperiment, request)
+                return Experiment.of(created.experiment)
+            except errors.AlreadyExists:  # by another program, just now
+                found = self.get_experiment(name)
+        if found.deleted:
+            raise errors.WrongState(f"experiment {name!r} is deleted: restore it, or choose another name")
+        return found
+
+    def get_experiment(self, name_or_id: str) -> Experiment:
+        """The experiment of this name or, where none has it, of this id. Raises NotFound."""
+        by_name = wire.GetExperimentRequest(name=name_or_id)
+        try:
+            return Experiment.of(self.connection.call(lambda c: c.tracking.GetExperiment, by_name).experiment)
+        except errors.NotFound:
+            if not (name_or_id.isascii() and name_or_id.isdecimal()):
+                raise
+        by_id = wire.GetExperimentRequest(experiment_id=name_or_id)
+        return Experiment.of(self.connection.call(lambda c: c.tracking.GetExperiment, by_id).experiment)
+
+    def search_experiments(
+        self,
+        filter: str = "",  # noqa: A002 - the word of the API
+        order_by: Sequence[str] = (),
+        limit: int = 1_000,
+    ) -> tuple[Experiment, ...]:
+        """Active experiments that match a filter, newest first unless ordered otherwise."""
+        _check_limit(limit)
+        request = wire.SearchExperimentsRequest(filter=filter, order_by=order_by, page_size=min(limit, _PAGE))
+        pages = self.connection.pages(lambda c: c.tracking.SearchExperiments, request)
+        found = (each for page in pages for each in page.experiments)
+        return tuple(Experiment.of(each) for each in islice(found, limit))
+
+    def start_run(
+        self,
+        name: str | None = None,
+        *,
+        experiment: str | None = None,
+        tags: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
+        run_id: str | None = None,
+        description: str | None = None,
+        capture: bool = True,
+    ) -> ActiveRun:
+        """Starts a run, or goes on with the one of `run_id`; use it as a context manager, which ends it.
+
+        `experiment` is made where it is new; without it, the run goes where `set_experiment` said, or into Default.
+        Without a name the server chooses one. `capture` records git commit, entry point, user, host, Python and, beside
+        the run, the list of installed distributions. Returns when the server has the run. Raises Unavailable when it
+        cannot be reached within 2 s, NotFound for an unknown `run_id`.
+        """
+        about = {key: str(value) for key, value in (tags or {}).items()}
+        if description is not None:
+            about["mlflow.note.content"] = description
+        texts = {key: str(value) for key, value in (params or {}).items()}
+        if run_id is None:
+            experiment_id = self.get_or_create_experiment(experiment).id if experiment else self._experiment_id
+            run = self._create_run(name or "", experiment_id, about, texts, captured=capture)
+        else:
+            run = self._resume(run_id, name)
+        active = ActiveRun(run, self.connection, self._sender, self._settings)
+        if run_id is not None:
+            if about:
+                active.set_tags(about)
+            if texts:
+                active.log_params(texts)
+        elif capture:
+            active.in_background(active.log_environment)
+        return active
+
+    def get_run(self, run_id: str) -> Run:
+        """A run with params, tags, inputs and latest metrics; deleted ones too. Raises NotFound."""
+        return Run.of(self.connection.call(lambda c: c.tracking.GetRun, wire.GetRunRequest(run_id=run_id)).run)
+
+    def search_runs(
+        self,
+        experiments: str | Sequence[str] | None = None,
+        filter: str = "",  # noqa: A002 - the word of the API
+        order_by: str | Sequence[str] = (),
+        limit: int = 1_000,
+    ) -> RunTable:
+        """Active runs that match a filter, newest first unless ordered otherwise; at most `limit`.
+
+        `experiments` are names or ids; without them the one of `set_experiment`, or Default. A filter is such as
+        "metrics.accuracy >= 0.9 AND params.model = 'tree' AND attributes.status = 'FINISHED'", an order such as
+        "metrics.accuracy DESC". Raises InvalidRequest for a filter that cannot be understood, with where in it.
+        """
+        _check_limit(limit)
+        names = [experiments] if isinstance(experiments, str) else experiments
+        ids = (
+            [self._experiment_id or DEFAULT_EXPERIMENT] if names is None else [self.get_experiment(n).id for n in names]
+        )
+        request = wire.SearchRunsRequest(
+            experiment_ids=ids,
+            filter=filter,
+            order_by=[order_by] if isinstance(order_by, str) else order_by,
+            page_size=min(limit, _PAGE),
+        )
+        pages = self.connection.pages(lambda c: c.tracking.SearchRuns, request)
+        return RunTable([Run.of(each) for each in islice((run for page in pages for run in page.runs), limit)])
+
+    def metric_history(self, run_id: str, key: str) -> MetricHistory:
+        """All points of one series that are visible; none for a key that was never logged. Raises NotFound for the run."""
+        history = MetricHistory(key)
+        request = wire.GetMetricHistoryRequest(run_id=run_id, key=key, page_size=100_000)
+        for page in self.connection.pages(lambda c: c.tracking.GetMetricHistory, request):
+            history.steps.extend(page.steps)
+            history.times_ms.extend(page.time_ms)
+            history.values.extend(page.values)
+        return history
+
+    def close(self) -> None:
+        """Closes the connections. Runs under way are to be ended before."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _create_run(
+        self, name: str, experiment_id: str, tags: Mapping[str, str], params: Mapping[str, str], *, captured: bool
+    ) -> Run:
+        found = capture.run_tags() if captured else {}
+        request = wire.CreateRunRequest(
+            experiment_id=experiment_id or DEFAULT_EXPERIMENT,
+            name=name,
+            user_id=capture.user(),
+            start_time=timestamp(datetime.now(UTC)),
+            tags={**found, **tags},
+            params=params,
+            run_id=uuid.uuid4().hex,  # the client's choice, so that it may be sent again
+        )
+        return Run.of(self.connection.call(lambda c: c.tracking.CreateRun, request).run)
+
+    def _resume(self, run_id: str, name: str | None) -> Run:
+        run = tracking_pb2.Run(run_id=run_id, state=tracking_pb2.Run.STATE_RUNNING, name=name or "")
+        mask = FieldMask(paths=["state", "name"] if name else ["state"])
+        request = wire.UpdateRunRequest(run=run, update_mask=mask)
+        return Run.of(self.connection.call(lambda c: c.tracking.UpdateRun, request).run)
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise errors.InvalidRequest(f"limit: must be 1 or more, got {limit}")
+
+
+def _itself(client: Client) -> Client:
+    return client
+
+
+set_experiment = of_default(Client.set_experiment, _itself)
+get_experiment = of_default(Client.get_experiment, _itself)
+search_experiments = of_default(Client.search_experiments, _itself)
+start_run = of_default(Client.start_run, _itself)
+get_run = of_default(Client.get_run, _itself)
+search_runs = of_default(Client.search_runs, _itself)
+metric_history = of_default(Client.metric_history, _itself)

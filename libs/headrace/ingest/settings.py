@@ -1,0 +1,29 @@
+"""How much the metric path may hold, and what it does when that is full."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """Limits of the metric path of one client. All have working defaults."""
+
+    age_s: float = 0.1
+    """A point is framed at most so long after it was logged, while the server takes frames."""
+    frame_points: int = 8_192
+    """About 100 KiB. The server's limit holds where it is lower."""
+    frame_bytes: int = 1 << 20
+    queue_points: int = 200_000
+    """Points of a run not framed yet: about 30 MB of Python objects."""
+    kept_bytes: int = 32 << 20
+    """Frames of a run not acknowledged yet: about 3 million points."""
+    overflow: Literal["block", "drop_oldest"] = "block"
+    """With a full queue, `log` either waits up to `block_s` and then drops new points until there is room again,
+    or drops the oldest points at once. Either way they are counted, and told once when the run ends."""
+    block_s: float = 30.0
+    stall_s: float = 60.0
+    """A stream on which frames wait so long for an acknowledgement is opened anew."""
+    exit_s: float = 10.0
+    """How long the end of the program waits for what was logged and not acknowledged."""
+    strict: bool = False
+    """Whether `log` raises what is otherwise only warned of and counted."""

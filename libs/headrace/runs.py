@@ -1,0 +1,367 @@
+"""A run under way: what training code logs to."""
+
+import io
+import json
+import logging
+import operator
+import os
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import islice, repeat
+from pathlib import Path
+from time import time_ns
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsFloat, SupportsIndex
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from headrace import artifacts, capture, errors, logged_models
+from headrace.api.tracking.v1 import tracking_pb2
+from headrace.api.tracking.v1 import tracking_service_pb2 as wire
+from headrace.artifacts import Artifacts
+from headrace.connection import Connection
+from headrace.ingest.frames import FAR
+from headrace.ingest.producer import Producer
+from headrace.ingest.sender import Sender
+from headrace.ingest.settings import IngestSettings
+from headrace.records import Artifact, Dataset, LoggedModel, Run, timestamp
+
+if TYPE_CHECKING:
+    from headrace.models import Signature
+
+log: Final = logging.getLogger("headrace")
+
+State = Literal["FINISHED", "FAILED", "KILLED"]
+END_S: Final = 60.0
+"""How long the end of a run waits for its points to be durable."""
+
+_EXTEND_POINTS: Final = 10_000  # so many go into the queue before it is looked at again
+_VISIBLE_S: Final = 30.0
+_ENVIRONMENT_S: Final = 5.0
+
+
+class ActiveRun:
+    """A run that this program logs to; a context manager that ends it.
+
+    Leaving the block ends it as FINISHED; by an exception as FAILED, by KeyboardInterrupt as KILLED, and the exception
+    goes on. A run that nobody ended is ended when the program is over, as the program ended.
+
+    Metrics are accepted without waiting, from any thread, and from forked children too; `flush` waits until they are
+    durable. Everything else returns when the server has it. Methods raise HeadraceError, except `log`, `log_metric` and
+    `log_series`: what they cannot record is warned of through the logger "headrace", counted, and told when the run
+    ends, unless the client was made with `IngestSettings(strict=True)`.
+    """
+
+    def __init__(self, run: Run, connection: Connection, sender: Sender, settings: IngestSettings) -> None:
+        self.id: Final = run.run_id
+        self.name: Final = run.name
+        self.experiment_id: Final = run.experiment_id
+        self._connection = connection
+        self._settings = settings
+        self._artifacts = Artifacts(connection)
+        self._producer = Producer(run.run_id, connection, sender, settings, self._leave)
+        self._pid = os.getpid()
+        self._ended = False
+        self._background: list[threading.Thread] = []
+        sender.add(self._producer)  # so that the run is ended with the program even when nothing is logged
+
+    # --- metrics ---
+
+    def log(self, metrics: Mapping[str, SupportsFloat], step: SupportsIndex | None = None) -> None:
+        """Records a point in each series named, at this step (0 where none is given) and now.
+
+        Costs about a microsecond. Waits only when the buffer is full, as `IngestSettings.overflow` says. NaN and
+        infinities are values like others; a zero-dimensional array or tensor is read before this returns.
+        """
+        if type(step) is not int or not -FAR < step < FAR:
+            try:
+                step = _whole(step)
+            except ValueError as error:
+                self._producer.lose(str(error), len(metrics))
+                metrics = {}
+        now = time_ns() // 1_000_000
+        producer = self._producer
+        queue = producer.queue
+        for key, value in metrics.items():
+            try:
+                queue.append((key, float(value), step, now))  # type: ignore[arg-type] # the step is an int here
+            except Exception as error:  # noqa: BLE001 - whatever a value's own __float__ raises
+                self._lose(key, value, error)
+        if len(queue) > producer.mark:
+            producer.crowded()
+
+    def log_metric(
+        self,
+        key: str,
+        value: SupportsFloat,
+        step: SupportsIndex | None = None,
+        time: datetime | float | None = None,
+    ) -> None:
+        """Records one point, as `log` does; `time` is a datetime or seconds since 1970, and now where none is given."""
+        if time is None:
+            self.log({key: value}, step)
+        else:
+            self.log_series(key, [value], [0 if step is None else step], [time])
+
+    def log_series(
+        self,
+        key: str,
+        values: Iterable[SupportsFloat],
+        steps: Iterable[SupportsIndex] | None = None,
+        times: Iterable[datetime | float] | None = None,
+    ) -> None:
+        """Records many points of one series, at about 0.1 microseconds each.
+
+        Lists or one-dimensional arrays, of the same length. Without `steps` they count from 0; without `times` all are
+        now. Where one item is not acceptable, or the lengths differ, none of the points is recorded.
+        """
+        producer = self._producer
+        try:
+            column = array("d", _listed(values))
+            at = range(len(column)) if steps is None else [_whole(step) for step in _listed(steps)]
+            now = time_ns() // 1_000_000
+            ms = repeat(now, len(column)) if times is None else [_ms(each) for each in _listed(times)]
+            points = list(zip(repeat(key, len(column)), column, at, ms, strict=True))
+        except Exception as error:  # noqa: BLE001 - whatever a value's own conversion raises
+            self._lose(key, values, error)
+            points = []
+        rest = iter(points)
+        while some := list(islice(rest, _EXTEND_POINTS)):
+            producer.queue.extend(some)
+            if len(producer.queue) > producer.mark:
+                producer.crowded()
+
+    @property
+    def lost_points(self) -> int:
+        """How many points this process could not record so far."""
+        return self._producer.losses.points
+
+    def flush(self, *, visible: bool = False, timeout: float = END_S) -> None:
+        """Waits until every point logged before is durable, or even visible: a query returns it then.
+
+        Raises TimedOut after `timeout` seconds; or the error for which the server takes no points of this run.
+        """
+        until = time.monotonic() + timeout
+        positions = self._producer.flush(timeout)
+        if visible:
+            left = max(0.001, until - time.monotonic())
+            request = wire.GetRunRequest(run_id=self.id, at_least=positions)
+            self._connection.call(lambda c: c.tracking.GetRun, request, timeout_s=left)
+
+    # --- params, tags, inputs ---
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Records params as text, all or none. The same value again is fine, another raises InvalidRequest."""
+        request = wire.LogParamsRequest(run_id=self.id, params=_texts(params))
+        self._connection.call(lambda c: c.tracking.LogParams, request)
+
+    def log_param(self, key: str, value: object) -> None:
+        """Records one param."""
+        self.log_params({key: value})
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Adds tags or changes them."""
+        request = wire.SetRunTagsRequest(run_id=self.id, tags=_texts(tags))
+        self._connection.call(lambda c: c.tracking.SetRunTags, request)
+
+    def set_tag(self, key: str, value: object) -> None:
+        """Adds a tag or changes it."""
+        self.set_tags({key: value})
+
+    def log_input(self, dataset: Dataset, context: str = "", tags: Mapping[str, object] | None = None) -> None:
+        """Records that the run uses a dataset; `context` says what for: "training", "validation", ..."""
+        about = _texts(tags or {})
+        if context:
+            about["mlflow.data.context"] = context
+        message = tracking_pb2.DatasetInput(
+            dataset=tracking_pb2.Dataset(
+                name=dataset.name,
+                digest=dataset.digest,
+                source_type=dataset.source_type,
+                source=dataset.source,
+                schema=dataset.schema,
+                profile=dataset.profile,
+            ),
+            tags=about,
+        )
+        request = wire.LogInputsRequest(run_id=self.id, inputs=[message])
+        self._connection.call(lambda c: c.tracking.LogInputs, request)
+
+    # --- files and models ---
+
+    def log_artifact(self, path: str | os.PathLike[str], folder: str = "") -> Artifact:
+        """Stores a file under its own name in a folder of the run."""
+        return self._artifacts.upload(self.id, path, artifacts.join(folder, Path(path).name))
+
+    def log_artifacts(self, directory: str | os.PathLike[str], folder: str = "") -> tuple[Artifact, ...]:
+        """Stores every file below a directory, each at its place in it."""
+        return self._artifacts.upload_folder(self.id, directory, folder)
+
+    def log_text(self, text: str, path: str) -> Artifact:
+        """Stores text as a file, in UTF-8."""
+        return self._artifacts.upload_bytes(self.id, text.encode(), path)
+
+    def log_dict(self, content: Mapping[str, Any] | list[Any], path: str) -> Artifact:
+        """Stores a mapping or a list as a JSON file; what JSON does not know is stored as its text."""
+        return self.log_text(json.dumps(content, indent=2, default=str), path)
+
+    def log_figure(self, figure: Any, path: str) -> Artifact:
+        """Stores a picture: a figure of matplotlib's, an image of Pillow's, or a figure of plotly's.
+
+        The ending of `path` says the format, such as "plots/roc.png"; plotly's also knows ".html".
+        Raises TypeError for anything else.
+        """
+        return self._artifacts.upload_bytes(self.id, _rendered(figure, Path(path).suffix), path)
+
+    def log_model(
+        self,
+        model: Any,
+        name: str = "model",
+        *,
+        signature: "Signature | None" = None,
+        input_example: Any = None,
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> LoggedModel:
+        """Saves a model and stores its files; returns when it can be registered.
+
+        `model` is a fitted scikit-learn estimator, any function of a frame, a Python file that defines
+        `predict(frame)`, or a folder in MLflow's layout that is stored as it is. Without a signature, it is inferred
+        from the example. Needs `headrace[models]`, except for a folder. Raises TypeError for another kind of model.
+        """
+        what = logged_models.What(name, self.id, self.experiment_id, _texts(params or {}), _texts(tags or {}))
+        return logged_models.log_model(self._connection, model, what, signature, input_example)
+
+    # --- the end ---
+
+    def end(self, state: State = "FINISHED", *, timeout: float = END_S) -> None:
+        """Makes durable what was logged, then ends the run in this state; ending it again changes nothing.
+
+        Points that are not acknowledged within `timeout` seconds are warned of and counted, or raise with `strict`.
+        """
+        if self._ended:
+            return
+        failure = self._close(timeout)
+        for thread in self._background:
+            thread.join(_ENVIRONMENT_S)
+        run = tracking_pb2.Run(run_id=self.id, state=f"STATE_{state}", end_time=timestamp(datetime.now(UTC)))
+        request = wire.UpdateRunRequest(run=run, update_mask=FieldMask(paths=["state", "end_time"]))
+        self._connection.call(lambda c: c.tracking.UpdateRun, request)
+        self._ended = True
+        if failure is not None and self._settings.strict:
+            raise failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if os.getpid() != self._pid:  # a forked child leaves the block: the run goes on in its parent
+            self._close(END_S)
+            return
+        try:
+            self.end(state_after(error))
+        except errors.HeadraceError as failure:
+            if self._settings.strict and error is None:
+                raise
+            log.error("run %s could not be ended: %s", self.id, failure)  # noqa: TRY400 - the trace tells nothing more
+
+    def __repr__(self) -> str:
+        return f"ActiveRun(id={self.id!r}, name={self.name!r}, experiment_id={self.experiment_id!r})"
+
+    def in_background(self, work: Callable[[], object]) -> None:
+        """Does some work for the run beside it; the end of the run waits for it, 5 s at most. A failure is logged."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - nothing that happens beside the run may stop it
+                log.warning("run %s: %s", self.id, error)
+
+        thread = threading.Thread(target=guarded, name="headrace-background", daemon=True)
+        self._background.append(thread)
+        thread.start()
+
+    def log_environment(self) -> None:
+        """Stores the list of installed distributions, as `environment/requirements.txt`."""
+        self.log_text(capture.requirements(), capture.REQUIREMENTS_PATH)
+
+    def _close(self, timeout_s: float) -> errors.HeadraceError | None:
+        """Ends the metrics; what went wrong has been warned of."""
+        try:
+            self._producer.close(timeout_s)
+        except errors.HeadraceError as error:
+            return error
+        return None
+
+    def _leave(self, timeout_s: float) -> None:
+        """The program is over."""
+        if os.getpid() != self._pid:
+            self._close(timeout_s)
+            return
+        last: BaseException | None = getattr(sys, "last_value", None)
+        self.end(state_after(last), timeout=timeout_s)
+
+    def _lose(self, key: object, value: object, error: Exception) -> None:
+        self._producer.lose(f"{key!s:.80}: {value!r:.80} is no number ({error!s:.200})")
+
+
+def state_after(error: BaseException | None) -> State:
+    """How a run ends whose program left it by this exception."""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED"
+    if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+        return "FINISHED"
+    return "FAILED"
+
+
+def _whole(step: object) -> int:
+    """The step as a plain int; ValueError for what is none, or too far out."""
+    if step is None:
+        return 0
+    try:
+        number = operator.index(step)  # type: ignore[arg-type] # what has no __index__ is told
+    except TypeError:
+        number = FAR
+    if not -FAR < number < FAR:
+        raise ValueError(f"step {step!r:.80} is no whole number between -2**62 and 2**62")
+    return number
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
+
+
+def _listed(values: Any) -> Iterable[Any]:
+    """An array as a list of Python's own numbers, which are much faster to go through."""
+    listed: Iterable[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return listed
+
+
+def _ms(time: datetime | float) -> int:
+    seconds = time.timestamp() if isinstance(time, datetime) else float(time)
+    ms = round(seconds * 1000)
+    if not -FAR < ms < FAR:
+        raise ValueError(f"the time {time!r} is too far from 1970")
+    return ms
+
+
+def _rendered(figure: Any, ending: str) -> bytes:
+    buffer = io.BytesIO()
+    kind = ending.removeprefix(".") or "png"
+    if hasattr(figure, "savefig"):
+        figure.savefig(buffer, format=kind)
+        return buffer.getvalue()
+    if hasattr(figure, "to_html") and hasattr(figure, "to_image"):
+        return figure.to_html().encode() if kind == "html" else bytes(figure.to_image(format=kind))
+    if hasattr(figure, "save") and hasattr(figure, "getbands"):
+        figure.save(buffer, format="JPEG" if kind == "jpg" else kind.upper())
+        return buffer.getvalue()
+    raise TypeError(
+        f"cannot draw a {type(figure).__name__}: give a figure of matplotlib's or plotly's, or a Pillow image"
+    )
