@@ -1,0 +1,128 @@
+"""Pages of one series, merged from its chunks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import AsyncServerCursor
+
+from headrace.api.common.v1 import error_reason_pb2
+from headrace.api.tracking.v1 import tracking_service_pb2
+from headrace_kit import paging
+from headrace_kit.db import Connection
+from headrace_kit.errors import DomainError
+from headrace_tracking import chunks, limits
+from headrace_tracking.columns import BadColumns, Columns, Zstd
+from headrace_tracking.store import metrics as store
+from headrace_tracking.store.metrics import ChunkRow
+
+_PAGE: Final = 10_000
+_LARGEST_PAGE: Final = 100_000
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_FIRST_FETCH: Final = 4  # chunks; a page of full ones needs two, of overlapping ones some more
+_LARGEST_FETCH: Final = 200  # full ones take 48 MB unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The last point of a page. Equal points are told apart by how many of them were returned."""
+
+    time_ms: int
+    step: int
+    bits: int
+    """Of the value."""
+    returned: int
+
+    @classmethod
+    def last_of(cls, points: Columns, before: "Place | None") -> Self:
+        """Where a page with these points ends that began behind `before`."""
+        time_ms, step, bits = points.times[-1].item(), points.steps[-1].item(), chunks.bits(points)[-1].item()
+        same = (points.times == time_ms) & (points.steps == step) & (chunks.bits(points) == bits)
+        returned = int(same.sum())
+        if before and (before.time_ms, before.step, before.bits) == (time_ms, step, bits):
+            returned += before.returned
+        return cls(time_ms, step, bits, returned)
+
+    def behind(self, points: Columns) -> Columns:
+        """Those of the ordered points that come after this one."""
+        # The place itself is put among them as a point, to be ordered by the same rule.
+        place = Columns(np.array([self.step]), np.array([self.time_ms]), np.array([self.bits]).view(np.float64))
+        before = _before(points, place)
+        same = (points.times == self.time_ms) & (points.steps == self.step) & (chunks.bits(points) == self.bits)
+        return points[int(before.sum()) + min(self.returned, int(same.sum())) :]
+
+
+def _before(points: Columns, place: Columns) -> NDArray[np.bool_]:
+    """Which points come before the one place, by (time, step, value, bits)."""
+    less = chunks.bits(points) < chunks.bits(place)
+    for mine, its in (
+        (chunks.rank(points), chunks.rank(place)),
+        (points.steps, place.steps),
+        (points.times, place.times),
+    ):
+        less = (mine < its) | ((mine == its) & less)
+    return less
+
+
+async def read_page(
+    conn: Connection, run_id: UUID, request: tracking_service_pb2.GetMetricHistoryRequest
+) -> tracking_service_pb2.GetMetricHistoryResponse:
+    """In a transaction. Raises InvalidField for a bad key, page_size or page_token; DATA_LOST for a damaged chunk."""
+    key = limits.key("key", request.key)
+    size = paging.page_size(request.page_size, default=_PAGE, most=_LARGEST_PAGE)
+    binding = ("metric history", run_id.hex, key)
+    after = _place(request.page_token, binding)
+    start = (after.time_ms, after.step) if after else (_LEAST, _LEAST)
+    async with store.chunks_from(conn, run_id, key, *start) as cursor:
+        points = await _points(cursor, after, size + 1)
+    page = points[:size]
+    token = ""
+    if len(points) > size:
+        last = Place.last_of(page, after)
+        token = paging.encode(binding, [last.time_ms, last.step, last.bits, last.returned])
+    return tracking_service_pb2.GetMetricHistoryResponse(
+        time_ms=page.times.tolist(), steps=page.steps.tolist(), values=page.values.tolist(), next_page_token=token
+    )
+
+
+async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, count: int) -> Columns:
+    """The first `count` points behind the place, or all there are.
+
+    Chunks come by where they begin: points before the beginning of the last one read have nothing to fear from the next.
+    """
+    zstd = Zstd()
+    read = found = Columns.joined([])
+    wanted = _FIRST_FETCH
+    while rows := await cursor.fetchmany(wanted):
+        read = chunks.ordered(Columns.joined([read, *_unpacked(rows, zstd)]))
+        found = after.behind(read) if after else read
+        edge_time, edge_step = rows[-1].first_time_ms, rows[-1].first_step
+        settled = (found.times < edge_time) | ((found.times == edge_time) & (found.steps < edge_step))
+        missing = count - int(settled.sum())
+        if missing <= 0:
+            break
+        wanted = min(_LARGEST_FETCH, 1 + missing * len(rows) // sum(row.points for row in rows))
+    return found[:count]
+
+
+def _unpacked(rows: Sequence[ChunkRow], zstd: Zstd) -> list[Columns]:
+    try:
+        return [chunks.unpack(row.points, row.data, zstd) for row in rows]
+    except BadColumns as error:
+        raise DomainError(
+            error_reason_pb2.ERROR_REASON_DATA_LOST,
+            f"stored points of this series are damaged ({error}); the database needs its backup",
+        ) from error
+
+
+def _place(token: str, binding: object) -> Place | None:
+    key = paging.decode(token, binding)
+    if key is None:
+        return None
+    numbers = [number for number in key if isinstance(number, int) and _LEAST <= number <= _MOST]
+    if len(key) != 4 or len(numbers) != 4:
+        raise paging.invalid_token()
+    return Place(*numbers)

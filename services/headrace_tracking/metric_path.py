@@ -1,0 +1,111 @@
+"""The metric path as `TrackingService` sees it, and its wiring."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from headrace.api.tracking.v1 import ingest_service_pb2, metrics_pb2, tracking_pb2, tracking_service_pb2
+from headrace.api.tracking.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
+from headrace_kit.bus import Bus
+from headrace_kit.config import ServiceConfig
+from headrace_kit.db import Database
+from headrace_kit.errors import InvalidField
+from headrace_kit.lifecycle import Runner
+from headrace_kit.rpc import Servicer
+from headrace_kit.topics import FRAMES, Topic
+from headrace_tracking import columns, history, limits
+from headrace_tracking.columns import Columns
+from headrace_tracking.doors import RunAddress
+from headrace_tracking.frames import MOST_BYTES
+from headrace_tracking.ingest import IngestService
+from headrace_tracking.packer import Packer, Parcel, durable
+from headrace_tracking.visible import Visible
+from headrace_tracking.writer.loop import MetricWriter
+
+_MOST_POINTS: Final = 10_000
+_POINT_BYTES: Final = 48  # at most, beside its key: three numbers as columns, and the header of a series of its own
+
+
+class MetricPath:
+    """A `MetricDoor`."""
+
+    def __init__(self, db: Database, packer: Packer, visible: Visible) -> None:
+        self._db = db
+        self._packer = packer
+        self._visible = visible
+
+    async def log(self, run: RunAddress, metrics: Sequence[tracking_pb2.Metric]) -> Sequence[metrics_pb2.Position]:
+        """See `MetricDoor`. The points go without a producer: they are a set, and the call may be made again."""
+        if len(metrics) > _MOST_POINTS:
+            raise InvalidField(
+                "metrics", f"may hold {_MOST_POINTS:,} points, got {len(metrics):,}: stream them instead"
+            )
+        for index, metric in enumerate(metrics):
+            limits.key(f"metrics[{index}].key", metric.key)
+        parcels: dict[Parcel, None] = {}
+        for part in _fitting(metrics):
+            frame = metrics_pb2.RoutedFrame(tenant_id=run.tenant_id, run_id=run.run_id.hex, frame=_frame(part))
+            parcels[await self._packer.send(run.run_id, frame)] = None
+        return [await durable(parcel) for parcel in parcels]
+
+    async def history(
+        self, run: RunAddress, request: tracking_service_pb2.GetMetricHistoryRequest
+    ) -> tracking_service_pb2.GetMetricHistoryResponse:
+        """See `MetricDoor`."""
+        async with self._db.tenant(run.tenant_id) as conn:
+            return await history.read_page(conn, run.run_id, request)
+
+    async def wait_for(self, positions: Sequence[metrics_pb2.Position], seconds: float | None) -> None:
+        """See `MetricDoor`."""
+        await self._visible.wait_for(positions, seconds)
+
+
+async def start_metric_path(
+    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, topic: Topic = FRAMES
+) -> MetricPath:
+    """Wires edge, writer and reads into the process; `db` is in the request role."""
+    await asyncio.to_thread(bus.ensure_topics, {topic.name: topic.partitions, topic.dead_letters: 1})
+    partitions = len(await asyncio.to_thread(bus.end_offsets, [topic.name]))
+    packer = Packer(runner.producer(bus.producer()), partitions, runner.fail, topic=topic.name)
+    ingest = IngestService(db, packer)
+    runner.on_drain(ingest.end_streams)
+    runner.serve(
+        Servicer(
+            ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"],
+            add_IngestServiceServicer_to_server,
+            ingest,
+        )
+    )
+    letters = runner.producer(bus.producer())
+    runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name))
+    return MetricPath(db, packer, await runner.resource(Visible(config.database, db)))
+
+
+def _fitting(metrics: Sequence[tracking_pb2.Metric]) -> Iterator[Sequence[tracking_pb2.Metric]]:
+    """The metrics in parts, each of which fits in a frame."""
+    start = size = 0
+    for index, metric in enumerate(metrics):
+        needed = len(metric.key.encode()) + _POINT_BYTES
+        if size + needed > MOST_BYTES:
+            yield metrics[start:index]
+            start, size = index, 0
+        size += needed
+    if size:
+        yield metrics[start:]
+
+
+def _frame(metrics: Sequence[tracking_pb2.Metric]) -> metrics_pb2.Frame:
+    ordered = sorted(metrics, key=lambda metric: metric.key)
+    points = Columns(
+        np.array([metric.step for metric in ordered], np.int64),
+        np.array([metric.time_ms for metric in ordered], np.int64),
+        np.array([metric.value for metric in ordered], np.float64),
+    )
+    counts = Counter(metric.key for metric in ordered)
+    return metrics_pb2.Frame(
+        series=[metrics_pb2.SeriesHeader(key=key, count=count) for key, count in counts.items()],
+        columns=columns.encode(points),
+    )

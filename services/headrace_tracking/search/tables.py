@@ -1,0 +1,107 @@
+"""How the fields of runs and experiments stand in the database, and the parameters of a statement over them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, LiteralString
+from uuid import UUID
+
+from psycopg import sql
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An attribute: its SQL, and its type there."""
+
+    expression: LiteralString
+    type: LiteralString
+    text: LiteralString = ""
+    """As text with the database's own collation, for LIKE and ILIKE; empty for numbers."""
+    convert: Callable[[str], str | int | UUID | None] = str
+    """A text of a filter as a value of the type; None for what no row can have."""
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A kind of row that can be searched."""
+
+    source: LiteralString
+    alias: LiteralString
+    id: LiteralString
+    columns: dict[str, Column]
+    ties: tuple[tuple[str, bool], ...]
+    """Columns that order what is otherwise equal, each with "descending"; the last is unique."""
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text) if len(text) == 32 else None
+    except ValueError:
+        return None
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+RUNS: Final = Table(
+    source="tracking.runs",
+    alias="r",
+    id="run_id",
+    columns={
+        "run_id": Column("r.run_id", "uuid", "replace(r.run_id::text, '-', '')", _uuid),
+        "user_id": Column("r.user_id", "text", 'r.user_id COLLATE "default"'),
+        "status": Column("r.state", "text", 'r.state COLLATE "default"'),
+        "start_time": Column("r.start_ms", "bigint"),
+        "end_time": Column("r.end_ms", "bigint", nullable=True),
+    },
+    ties=(("start_time", True), ("run_id", False)),
+)
+EXPERIMENTS: Final = Table(
+    source="tracking.experiments",
+    alias="e",
+    id="experiment_id",
+    columns={
+        "experiment_id": Column("e.experiment_id", "bigint", "e.experiment_id::text", _integer),
+        "name": Column("e.name", "text", 'e.name COLLATE "default"'),
+        "create_time": Column("e.create_ms", "bigint"),
+        "update_time": Column("e.update_ms", "bigint"),
+    },
+    ties=(("create_time", True), ("experiment_id", False)),
+)
+DATASETS: Final[dict[str, LiteralString]] = {
+    "name": 'i.name COLLATE "default"',
+    "digest": 'i.digest COLLATE "default"',
+    "context": "(i.tags ->> 'mlflow.data.context')",
+}
+
+
+class Scope:
+    """What a search may see, and the parameters of its statement.
+
+    `experiment_ids` holds runs to these experiments; None leaves them out.
+    """
+
+    def __init__(self, tenant_id: str, experiment_ids: Sequence[int] | None = None) -> None:
+        self.parameters: dict[str, object] = {"tenant": tenant_id}
+        self._experiment: LiteralString = ""
+        if experiment_ids is not None and len(experiment_ids) == 1:
+            # The usual case; and only "=" lets an index over (experiment, ...) give rows in its order.
+            self.parameters["experiment"] = experiment_ids[0]
+            self._experiment = "%(experiment)s::bigint"
+        elif experiment_ids is not None:
+            self.parameters["experiment"] = list(experiment_ids)
+            self._experiment = "ANY(%(experiment)s::bigint[])"
+
+    def bind(self, value: object, kind: LiteralString) -> sql.Composed:
+        """A new parameter with this value, as this type of PostgreSQL."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return sql.SQL("{}::{}").format(sql.Placeholder(name), sql.SQL(kind))
+
+    def holds(self, alias: str) -> sql.Composed:
+        """The condition that holds a table of this alias to the scope."""
+        owned = sql.SQL("{}.tenant_id = %(tenant)s::text").format(sql.Identifier(alias))
+        if not self._experiment:
+            return owned
+        return sql.SQL("{} AND {}.experiment_id = {}").format(owned, sql.Identifier(alias), sql.SQL(self._experiment))

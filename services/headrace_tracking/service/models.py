@@ -1,0 +1,131 @@
+"""Calls about logged models."""
+
+from uuid import UUID
+
+from headrace.api.common.v1 import error_reason_pb2
+from headrace.api.tracking.v1 import tracking_pb2
+from headrace.api.tracking.v1 import tracking_service_pb2 as pb
+from headrace_kit import paging, tenancy
+from headrace_kit.db import Connection
+from headrace_kit.errors import DomainError, InvalidField
+from headrace_tracking import events, limits, lookup, messages, reading, rules
+from headrace_tracking.service.base import Calls, Context
+from headrace_tracking.store import models as store
+from headrace_tracking.store.models import ModelPlace, ModelRow
+
+
+class ModelCalls(Calls):
+    """Logged models: create, finalize, get, list."""
+
+    async def CreateLoggedModel(
+        self, request: pb.CreateLoggedModelRequest, context: Context
+    ) -> pb.CreateLoggedModelResponse:
+        limits.model_name("name", request.name)
+        limits.text("model_type", request.model_type, limits.MODEL_TYPE)
+        params = limits.entries("params", request.params, limits.PARAM_VALUE)
+        tags = limits.entries("tags", request.tags, limits.RUN_TAG_VALUE)
+        tenant_id = tenancy.caller().tenant_id
+        now_ms = self._now_ms()
+        async with self._db.tenant(tenant_id) as conn:
+            experiment_id, run_id = await self._owner(conn, tenant_id, request)
+            row = ModelRow(
+                model_id=self._new_id(),
+                experiment_id=experiment_id,
+                run_id=run_id,
+                name=request.name,
+                model_type=request.model_type,
+                state=rules.PENDING,
+                state_message="",
+                params=params,
+                tags=tags,
+                create_ms=now_ms,
+                update_ms=now_ms,
+            )
+            await store.insert(conn, tenant_id, row)
+            await events.model_created(conn, tenant_id, row)
+        return pb.CreateLoggedModelResponse(model=messages.model(row))
+
+    async def _owner(
+        self, conn: Connection, tenant_id: str, request: pb.CreateLoggedModelRequest
+    ) -> tuple[int, UUID | None]:
+        named = limits.experiment_id("experiment_id", request.experiment_id) if request.experiment_id else None
+        if not request.run_id:
+            named = rules.DEFAULT_EXPERIMENT if named is None else named
+            experiment = await self._experiment(conn, tenant_id, named)
+            rules.check_experiment_active(experiment)
+            return named, None
+        address = await lookup.run_address(conn, tenant_id, request.run_id, active=True)
+        if named not in {None, address.experiment_id}:
+            raise InvalidField(
+                "experiment_id", f"must be empty or {address.experiment_id}, where the run belongs; got {named}"
+            )
+        return address.experiment_id, address.run_id
+
+    async def FinalizeLoggedModel(
+        self, request: pb.FinalizeLoggedModelRequest, context: Context
+    ) -> pb.FinalizeLoggedModelResponse:
+        model_id = limits.model_id("model_id", request.model_id)
+        if request.state not in {tracking_pb2.LoggedModel.STATE_READY, tracking_pb2.LoggedModel.STATE_FAILED}:
+            raise InvalidField("state", "must be READY or FAILED")
+        message = limits.text("state_message", request.state_message, limits.STATE_MESSAGE)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            old = await store.lock(conn, model_id)
+            if old is None:
+                raise _model_not_found(model_id)
+            new = rules.finalized(old, messages.model_state_name(request.state), message, self._now_ms())
+            if new != old:
+                await store.set_state(conn, new)
+                await events.model_finalized(conn, tenant_id, new)
+        return pb.FinalizeLoggedModelResponse(model=messages.model(new))
+
+    async def GetLoggedModel(self, request: pb.GetLoggedModelRequest, context: Context) -> pb.GetLoggedModelResponse:
+        model_id = limits.model_id("model_id", request.model_id)
+        async with self._db.tenant(tenancy.caller().tenant_id) as conn:
+            row = await store.find(conn, model_id)
+        if row is None:
+            raise _model_not_found(model_id)
+        return pb.GetLoggedModelResponse(model=messages.model(row))
+
+    async def ListLoggedModels(
+        self, request: pb.ListLoggedModelsRequest, context: Context
+    ) -> pb.ListLoggedModelsResponse:
+        if bool(request.experiment_id) == bool(request.run_id):
+            raise InvalidField("run_id", "give either experiment_id or run_id")
+        size = paging.page_size(request.page_size, default=50, most=1000)
+        binding = ("models", request.experiment_id, request.run_id)
+        after = _place(request.page_token, binding)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            if request.run_id:
+                address = await lookup.run_address(conn, tenant_id, request.run_id, active=False)
+                rows = await store.of_run(conn, address.run_id, after, size + 1)
+            else:
+                experiment_id = limits.experiment_id("experiment_id", request.experiment_id)
+                await self._experiment(conn, tenant_id, experiment_id)
+                rows = await store.of_experiment(conn, experiment_id, after, size + 1)
+        models = [messages.model(row) for row in rows[:size]]
+        # A model takes at most a megabyte: one always fits.
+        kept = reading.fitting((model.ByteSize() for model in models), reading.PAGE_BYTES)
+        last = rows[kept - 1] if kept < len(rows) else None
+        token = paging.encode(binding, [last.create_ms, last.model_id.hex]) if last else ""
+        return pb.ListLoggedModelsResponse(models=models[:kept], next_page_token=token)
+
+
+def _place(token: str, binding: object) -> ModelPlace | None:
+    match paging.decode(token, binding):
+        case None:
+            return None
+        case [int(time), str(model)] if 0 <= time < 2**63:
+            try:
+                return time, UUID(model)
+            except ValueError:
+                raise paging.invalid_token() from None
+        case _:
+            raise paging.invalid_token()
+
+
+def _model_not_found(model_id: UUID) -> DomainError:
+    return DomainError(
+        error_reason_pb2.ERROR_REASON_LOGGED_MODEL_NOT_FOUND, f"no logged model has the id m-{model_id.hex}"
+    )

@@ -1,0 +1,53 @@
+"""What the metric writer keeps, as requests read it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg import AsyncServerCursor
+from psycopg.rows import class_row
+
+from headrace_kit.db import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """A row of `metric_chunks`."""
+
+    points: int
+    first_time_ms: int
+    first_step: int
+    data: bytes
+
+
+async def applied_seq(conn: Connection, run_id: UUID, producer_id: bytes) -> int:
+    """Every frame of the producer up to here is applied."""
+    cursor = await conn.execute(
+        "SELECT applied_seq FROM tracking.ingest_producers WHERE run_id = %(run)s AND producer_id = %(producer)s",
+        {"run": run_id, "producer": producer_id},
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else 0
+
+
+@asynccontextmanager
+async def chunks_from(
+    conn: Connection, run_id: UUID, key: str, time_ms: int, step: int
+) -> AsyncIterator[AsyncServerCursor[ChunkRow]]:
+    """The chunks of a series that hold points at or behind this place, by where they begin."""
+    async with conn.cursor("metric_chunks", row_factory=class_row(ChunkRow)) as cursor:
+        await cursor.execute(
+            "SELECT points, first_time_ms, first_step, data FROM tracking.metric_chunks"
+            " WHERE run_id = %(run)s AND key = %(key)s AND (last_time_ms, last_step) >= (%(time)s, %(step)s)"
+            " ORDER BY first_time_ms, first_step, chunk_id",
+            {"run": run_id, "key": key, "time": time_ms, "step": step},
+            binary=True,
+        )
+        yield cursor
+
+
+async def next_offsets(conn: Connection) -> dict[int, int]:
+    """For each partition that a writer ever had: everything below this offset is applied."""
+    cursor = await conn.execute("SELECT partition_number, next_offset FROM tracking.ingest_partitions")
+    return dict(await cursor.fetchall())

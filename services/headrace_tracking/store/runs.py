@@ -1,0 +1,142 @@
+"""Runs with their params and tags, and their latest metrics."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from headrace_kit.db import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A row of `runs`; a run is also deleted while its experiment is."""
+
+    run_id: UUID
+    experiment_id: int
+    user_id: str
+    state: str
+    start_ms: int
+    end_ms: int | None
+    delete_ms: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """Where a run belongs, and whether it is deleted."""
+
+    experiment_id: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LatestMetric:
+    """A row of `metric_latest`, which the metric writer keeps."""
+
+    run_id: UUID
+    key: str
+    value: float
+    step: int
+    time_ms: int
+
+
+_SELECT: Final = (
+    "SELECT r.run_id, r.experiment_id, r.user_id, r.state, r.start_ms, r.end_ms,"
+    " coalesce(r.delete_ms, e.delete_ms) AS delete_ms, r.params, r.tags"
+    " FROM tracking.runs r JOIN tracking.experiments e USING (tenant_id, experiment_id)"
+)
+
+
+async def insert(conn: Connection, tenant_id: str, row: RunRow) -> bool:
+    """False when the tenant has a run of this id."""
+    cursor = await conn.execute(
+        "INSERT INTO tracking.runs (tenant_id, run_id, experiment_id, user_id, state, start_ms, params, tags)"
+        " VALUES (%(tenant)s, %(id)s, %(experiment)s, %(user)s, %(state)s, %(start)s, %(params)s, %(tags)s)"
+        " ON CONFLICT (tenant_id, run_id) DO NOTHING",
+        {
+            "tenant": tenant_id,
+            "id": row.run_id,
+            "experiment": row.experiment_id,
+            "user": row.user_id,
+            "state": row.state,
+            "start": row.start_ms,
+            "params": Jsonb(row.params),
+            "tags": Jsonb(row.tags),
+        },
+    )
+    return cursor.rowcount == 1
+
+
+async def place(conn: Connection, run_id: UUID) -> RunPlace | None:
+    """The little that a write elsewhere needs to know of a run."""
+    async with conn.cursor(row_factory=class_row(RunPlace)) as cursor:
+        await cursor.execute(
+            "SELECT r.experiment_id, coalesce(r.delete_ms, e.delete_ms) IS NOT NULL AS deleted"
+            " FROM tracking.runs r JOIN tracking.experiments e USING (tenant_id, experiment_id)"
+            " WHERE r.run_id = %(id)s",
+            {"id": run_id},
+        )
+        return await cursor.fetchone()
+
+
+async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
+    """A run for a change; other changes wait for this transaction's end."""
+    async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
+        await cursor.execute(_SELECT + " WHERE r.run_id = %(id)s FOR NO KEY UPDATE OF r", {"id": run_id})
+        return await cursor.fetchone()
+
+
+async def find_many(conn: Connection, run_ids: Sequence[UUID]) -> dict[UUID, RunRow]:
+    """By id."""
+    async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
+        await cursor.execute(_SELECT + " WHERE r.run_id = ANY(%(ids)s)", {"ids": list(run_ids)})
+        return {row.run_id: row for row in await cursor.fetchall()}
+
+
+async def latest_metrics(conn: Connection, run_ids: Sequence[UUID]) -> Mapping[UUID, list[LatestMetric]]:
+    """The latest point of each series of these runs, by key."""
+    async with conn.cursor(row_factory=class_row(LatestMetric)) as cursor:
+        await cursor.execute(
+            "SELECT run_id, key, value, step, time_ms FROM tracking.metric_latest"
+            " WHERE run_id = ANY(%(ids)s) ORDER BY run_id, key",
+            {"ids": list(run_ids)},
+        )
+        found: defaultdict[UUID, list[LatestMetric]] = defaultdict(list)
+        for row in await cursor.fetchall():
+            found[row.run_id].append(row)
+        return found
+
+
+async def set_state(conn: Connection, run_id: UUID, state: str, end_ms: int | None) -> None:
+    """Writes state and end."""
+    await conn.execute(
+        "UPDATE tracking.runs SET state = %(state)s, end_ms = %(end)s WHERE run_id = %(id)s",
+        {"id": run_id, "state": state, "end": end_ms},
+    )
+
+
+async def set_deleted(conn: Connection, run_id: UUID, delete_ms: int | None) -> None:
+    """Moves a run to the bin or out of it."""
+    await conn.execute(
+        "UPDATE tracking.runs SET delete_ms = %(deleted)s WHERE run_id = %(id)s", {"id": run_id, "deleted": delete_ms}
+    )
+
+
+async def set_params(conn: Connection, run_id: UUID, params: Mapping[str, str]) -> None:
+    """Replaces all params."""
+    await conn.execute(
+        "UPDATE tracking.runs SET params = %(params)s WHERE run_id = %(id)s", {"id": run_id, "params": Jsonb(params)}
+    )
+
+
+async def set_tags(conn: Connection, run_id: UUID, tags: Mapping[str, str]) -> None:
+    """Replaces all tags."""
+    await conn.execute(
+        "UPDATE tracking.runs SET tags = %(tags)s WHERE run_id = %(id)s", {"id": run_id, "tags": Jsonb(tags)}
+    )

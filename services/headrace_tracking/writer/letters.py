@@ -1,0 +1,87 @@
+"""Frames that cannot be applied: kept on the dead-letter topic, counted, and a limit to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.api.tracking.v1 import metrics_pb2
+from headrace_kit.bus import MAX_RECORD_BYTES, Partition, Producer, Record
+
+_PUBLISH_S: Final = 30.0
+_HEADERS_BYTES: Final = 8192
+_REASON_CHARACTERS: Final = 1000
+_WINDOW: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Bytes that could not be applied, why, and where they lay."""
+
+    value: bytes
+    """A `FramePack` with one frame; where not even that could be read, the record."""
+    reason: str
+    partition: Partition
+    offset: int
+
+
+def letter_of(frame: metrics_pb2.RoutedFrame, reason: str, partition: Partition, offset: int) -> Letter:
+    """The letter of one frame."""
+    return Letter(metrics_pb2.FramePack(frames=[frame]).SerializeToString(), reason, partition, offset)
+
+
+def publish(producer: Producer, letters: Sequence[Letter]) -> None:
+    """Returns when all are durable. Raises BusUnavailable, or TimeoutError after half a minute.
+
+    Done before the transaction that passes them over commits: a crash in between brings a letter twice, never not at all.
+    """
+    # A record that is not ours may be as large as the bus takes, without the headers that come on top here.
+    most = MAX_RECORD_BYTES - _HEADERS_BYTES
+    futures = [
+        producer.publish(
+            Record(
+                topic=f"{letter.partition.topic}.dlq",
+                key=b"",
+                value=letter.value[:most],
+                headers={
+                    "dlq_reason": letter.reason[:_REASON_CHARACTERS].encode(),
+                    "dlq_topic": letter.partition.topic.encode(),
+                    "dlq_partition": str(letter.partition.number).encode(),
+                    "dlq_offset": str(letter.offset).encode(),
+                    "dlq_bytes": str(len(letter.value)).encode(),
+                },
+            )
+        )
+        for letter in letters
+    ]
+    for future in futures:
+        future.result(_PUBLISH_S)
+
+
+class TooManyPoisonFrames(Exception):  # noqa: N818 - says what it is
+    """Most frames fail: what is wrong is more likely this writer than the frames."""
+
+
+class PoisonShare:
+    """Watches the share of frames that fail among the last one to two thousand."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._poison = 0
+
+    def count(self, frames: int, letters: Sequence[Letter]) -> None:
+        """Adds these frames, of which `letters` failed. Raises TooManyPoisonFrames at more than half of a thousand."""
+        self._frames += frames
+        self._poison += len(letters)
+        if self._frames < _WINDOW:
+            return
+        if self._poison * 2 > self._frames:
+            where = letters[-1] if letters else None
+            raise TooManyPoisonFrames(
+                f"{self._poison} of the last {self._frames} frames cannot be applied; the writer stops before it passes"
+                f" over more of them (last: {where.reason} at {where.partition} offset {where.offset})"
+                if where
+                else f"{self._poison} of the last {self._frames} frames cannot be applied; the writer stops"
+            )
+        if self._frames >= 2 * _WINDOW:
+            self._frames //= 2
+            self._poison //= 2
