@@ -1,0 +1,78 @@
+"""Wiring of the gateway."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+
+from headrace_gateway.connect import ConnectDoor
+from headrace_gateway.pages import Pages
+from headrace_gateway.router import RouteFollower, Router, Routes
+from headrace_gateway.services import Services
+from headrace_gateway.web import HostGuard, HttpFront
+from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, Authenticator, resolve_by
+from headrace_kit.config import ServiceConfig, is_loopback, setting
+from headrace_kit.errors import DomainError
+from headrace_kit.lifecycle import Runner
+from headrace_kit.tenancy import Caller
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ServiceConfig):
+    """Settings of the gateway."""
+
+    http_listen: str = setting("127.0.0.1:8080", "Address of the HTTP server, host:port.")
+    allowed_hosts: tuple[str, ...] = setting((), 'Host names it answers to beside loopback ones; "*" for any.')
+    public_grpc: str = setting("", "Where clients reach all gRPC services, host:port; empty: each at its own address.")
+
+    def problems(self) -> list[str]:
+        """As in ServiceConfig."""
+        host = self.http_listen.rpartition(":")[0]
+        found = super().problems()
+        if self.auth == "open" and not is_loopback(host):
+            found.append(f'http_listen: auth is "open", for loopback only, and this is {self.http_listen!r}')
+        return found
+
+
+async def start(config: Config, runner: Runner) -> HttpFront:
+    """Wires the gateway into the process; its address is known once the runner serves."""
+    services = await runner.resource(Services(config))
+    authenticate = Authenticator(
+        config.auth, config.service_secret, resolve_by(services.channel("identity"), config.service_secret)
+    )
+    routes = Routes()
+    await runner.resource(RouteFollower(services, config.service_secret, routes))
+    router = await runner.resource(Router(routes, _caller_by(authenticate), runner.telemetry))
+    pages = Pages(services, config.public_grpc)
+    web = Starlette(
+        routes=[
+            Route("/", pages.first),
+            Route("/health", pages.health),
+            Route("/version", pages.version),
+            Route("/.well-known/headrace", pages.discovery),
+            Route("/serving/{name}/{path:path}", router.answer, methods=["GET", "POST"]),
+            Route("/headrace.api.{service}/{method}", ConnectDoor(services).answer, methods=["GET", "POST"]),
+        ],
+    )
+    front = HttpFront(HostGuard(web, config.allowed_hosts), config.http_listen, config.drain_seconds)
+    runner.front(front)
+    return front
+
+
+def _caller_by(authenticate: Authenticator) -> Callable[[Request], Awaitable[Caller]]:
+    async def caller(request: Request) -> Caller:
+        authorization = request.headers.get(AUTHORIZATION, "")
+        if authorization.partition(" ")[2].startswith(SERVICE_PREFIX):
+            raise HTTPException(401, "services call one another over gRPC, not through the gateway")
+        try:
+            who = await authenticate({AUTHORIZATION: authorization})
+        except DomainError as error:
+            raise HTTPException(401, error.message) from error
+        if who is None:
+            raise HTTPException(401, 'no token: send "Authorization: Bearer <token>"', {"www-authenticate": "Bearer"})
+        return who
+
+    return caller
