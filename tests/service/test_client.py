@@ -1,0 +1,162 @@
+"""The client against real services on a real PostgreSQL: what it says it did is there."""
+
+import asyncio
+import math
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+import headrace as hr
+from fix_services import Running, running
+from headrace import errors
+from headrace_artifacts import app as artifacts
+from headrace_events import app as events
+from headrace_identity import app as identity
+from headrace_kit.bus.choose import open_bus
+from headrace_kit.topics import partition_counts
+from headrace_registry import app as registry
+from headrace_tracking import app as tracking
+
+R = TypeVar("R")
+
+
+@pytest.fixture
+async def services(database: str, tmp_path: Path) -> AsyncIterator[Running]:
+    bus = open_bus(tracking.Config(database=database, service_secret="x"))
+    await asyncio.to_thread(bus.ensure_topics, partition_counts())
+    await asyncio.to_thread(bus.close)
+    apps = (identity, tracking, artifacts, registry, events)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        here = f"127.0.0.1:{probe.getsockname()[1]}"
+    # They ask one another: each must know the port before it is open.
+    known = {"listen": here, "tracking": here, "artifacts": here, "registry": here, "identity": here}
+    async with running(database, *apps, blobs_dir=tmp_path / "blobs", **known) as made:
+        yield made
+
+
+async def with_client(services: Running, work: Callable[[hr.Client], R]) -> R:
+    """Does some work with a client in a thread, as the services run in this one."""
+
+    def do() -> R:
+        with hr.Client(f"grpc://{services.address}", ingest=hr.IngestSettings(age_s=0.02)) as client:
+            return work(client)
+
+    return await asyncio.to_thread(do)
+
+
+async def test_what_was_logged_is_visible_after_a_flush(services: Running) -> None:
+    def work(client: hr.Client) -> None:
+        with client.start_run("batch", experiment="cookies", params={"sugar": 0.8}) as run:
+            for step in range(5_000):
+                run.log({"loss": 1 / (step + 1), "odd": math.nan if step % 2 else step}, step=step)
+            run.log_series("up", range(30_000))
+            run.log_input(hr.dataset_from({"a": [1, 2]}, name="batches"), context="training")
+            run.flush(visible=True)
+            history = client.metric_history(run.id, "loss")
+            assert list(history.steps) == list(range(5_000))
+            assert list(history.values) == [1 / (step + 1) for step in range(5_000)]
+            assert sum(math.isnan(value) for _, _, value in client.metric_history(run.id, "odd")) == 2_500
+            assert list(client.metric_history(run.id, "up").values) == list(range(30_000))
+        table = client.search_runs(["cookies"], filter="metrics.loss < 0.5 AND params.sugar = '0.8'")
+        assert [found.run_id for found in table] == [run.id]
+        (found,) = table
+        assert (found.state, found.name, found.metrics["up"]) == ("FINISHED", "batch", 29_999)
+        assert found.inputs[0].dataset.name == "batches"
+        assert found.tags["mlflow.source.type"] == "LOCAL"
+        assert run.lost_points == 0
+        assert [a.path for a in client.artifacts.list(run.id)] == ["environment/requirements.txt"]
+
+    await with_client(services, work)
+
+
+async def test_bad_input_names_the_field(services: Running) -> None:
+    def work(client: hr.Client) -> None:
+        with client.start_run(capture=False) as run:
+            run.log_params({"a": 1})
+            with pytest.raises(errors.InvalidRequest) as conflict:
+                run.log_params({"a": 2})
+            assert conflict.value.reason == "PARAM_CONFLICT"
+            with pytest.raises(errors.InvalidRequest) as long:
+                run.set_tag("k" * 300, 1)
+            assert long.value.violations
+            assert "250" in str(long.value)
+        with pytest.raises(errors.NotFound) as missing:
+            client.get_run("0" * 32)
+        assert missing.value.reason == "RUN_NOT_FOUND"
+        with pytest.raises(errors.InvalidRequest) as unclear:
+            client.search_runs(filter="metrics.loss <")
+        assert unclear.value.reason == "INVALID_FILTER"
+        assert "position" in unclear.value.metadata
+
+    await with_client(services, work)
+
+
+async def test_a_model_is_logged_registered_promoted_and_told(services: Running, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    judge = LinearRegression().fit(frame, [1.0, 2.0, 3.0])
+
+    def work(client: hr.Client) -> None:
+        with client.start_run(capture=False) as run:
+            logged = run.log_model(judge, input_example=frame)
+        place = client.artifacts.download(logged.id, to=tmp_path / "model")
+        assert hr.models.load(place).predict(frame).round(6).tolist() == [1.0, 2.0, 3.0]
+        with client.events.subscribe("ModelVersionPromoted", timeout=30) as subscription:
+            version = client.registry.register_model(logged, "judge", tags={"oven": 3})
+            assert (version.version, version.run_id, version.state) == (1, run.id, "READY")
+            assert client.registry.promote("judge", version).previous_version is None
+            event = next(subscription)
+        assert (event.message.version.version, event.message.alias) == (1, "production")
+        assert event.subject == "tenants/default/models/judge/versions/1"
+        assert client.registry.get_version("judge").version == 1
+        assert client.registry.get_version("judge", "latest").version == 1
+        with client.events.subscribe("ModelVersionPromoted", from_="earliest", timeout=30) as again:
+            assert next(again).id == event.id
+
+    await with_client(services, work)
+
+
+async def test_large_files_keep_their_digest(services: Running, tmp_path: Path) -> None:
+    source = tmp_path / "source.bin"
+    source.write_bytes(secrets.token_bytes(5_000_000))
+
+    def work(client: hr.Client) -> None:
+        with client.start_run(capture=False) as run:
+            stored = run.log_artifact(source, "raw")
+            assert stored.size_bytes == 5_000_000
+            place = client.artifacts.download(run.id, "raw/source.bin", tmp_path / "down")
+        assert place.read_bytes() == source.read_bytes()
+        client.artifacts.delete(stored)
+        with pytest.raises(errors.NotFound):
+            client.artifacts.download(run.id, "raw/source.bin", tmp_path / "down")
+
+    await with_client(services, work)
+
+
+async def test_two_clients_log_to_one_run(services: Running) -> None:
+    def work(client: hr.Client) -> None:
+        with client.start_run(capture=False) as run:
+            run.log({"k": 0}, step=0)
+            with hr.Client(client.connection.uri) as other, other.start_run(run_id=run.id) as same:
+                same.log({"k": 1}, step=1)
+            run.log({"k": 2}, step=2)
+            run.flush(visible=True)
+            assert list(client.metric_history(run.id, "k").steps) == [0, 1, 2]
+
+    await with_client(services, work)
+
+
+async def test_tokens_are_made_and_revoked(services: Running) -> None:
+    def work(client: hr.Client) -> None:
+        made = client.tokens.create("ci", "editor")
+        assert [token.name for token in client.tokens.list()] == ["ci"]
+        assert made.token.role == "editor"
+        client.tokens.revoke(made.token.id)
+        assert client.tokens.list()[0].revoke_time is not None
+
+    await with_client(services, work)

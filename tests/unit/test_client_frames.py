@@ -1,0 +1,146 @@
+"""Points into frames, and frames through an outbox whose stream breaks anywhere."""
+
+import math
+from collections import defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fake_headrace import decoded
+from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
+from headrace.ingest.frames import FAR, Limits, Point, key_problem, make_frames
+from headrace.ingest.outbox import Outbox, Overtaken
+from headrace_kit.errors import InvalidField
+from headrace_tracking import limits
+
+far = st.integers(-FAR + 1, FAR - 1)
+points_of_a_run = st.lists(st.tuples(st.sampled_from(["loss", "acc", "é/x y"]), st.floats(), far, far), max_size=60)
+
+
+def all_points(frames: list[Frame]) -> dict[str, list[tuple[int, int, float]]]:
+    found: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for frame in frames:
+        for key, points in decoded(frame).items():
+            found[key] += points
+    return dict(found)
+
+
+def same(left: list[tuple[int, int, float]], right: list[tuple[int, int, float]]) -> bool:
+    return repr(left) == repr(right)  # NaN is NaN here, and -0.0 is not 0.0
+
+
+@given(points_of_a_run, st.integers(1, 20), st.integers(60, 2_000))
+def test_frames_hold_every_point_in_order_within_the_limits(points: list[Point], most: int, size: int) -> None:
+    frames = list(make_frames(points, Limits(most, size), lambda why, _: pytest.fail(why)))
+
+    expected: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for key, value, step, time in points:
+        expected[key].append((step, time, value))
+    found = all_points(frames)
+    assert found.keys() == expected.keys()
+    assert all(same(found[key], expected[key]) for key in expected)
+    for frame in frames:
+        count = sum(series.count for series in frame.series)
+        assert count <= most
+        assert frame.ByteSize() <= size or count == 1
+
+
+def test_points_under_a_bad_key_do_not_take_the_others_with_them() -> None:
+    told: list[tuple[str, int]] = []
+    points: list[Point] = [("good", 1.0, 0, 0), ("bad\n", 2.0, 0, 0), ("bad\n", 3.0, 1, 0), ("good", 4.0, 1, 0)]
+
+    (frame,) = make_frames(points, Limits(100, 10_000), lambda why, count: told.append((why, count)))
+
+    assert decoded(frame) == {"good": [(0, 0, 1.0), (1, 0, 4.0)]}
+    assert [count for _, count in told] == [2]
+    assert "'bad\\n' is no key: 1 to 250 characters" in told[0][0]
+
+
+@given(st.text(max_size=300) | st.text("a./ :-_", max_size=8))
+def test_a_key_is_good_here_when_it_is_good_at_the_edge(key: str) -> None:
+    try:
+        limits.key("key", key)
+    except InvalidField:
+        assert key_problem(key)
+    else:
+        assert not key_problem(key)
+
+
+def test_what_is_no_text_is_no_key() -> None:
+    assert key_problem(3)
+
+
+# The wire between an outbox and a server, one action at a time.
+actions = st.lists(
+    st.tuples(st.sampled_from(["add", "send", "receive", "ack", "lose ack", "cut"]), st.integers(1, 400)), max_size=200
+)
+
+
+class Line:
+    """An outbox, a server that keeps frames as the contract says, and what is under way between them."""
+
+    def __init__(self, window: int) -> None:
+        self.outbox = Outbox()
+        self.window = window
+        self.under_way: list[Frame] = []
+        self.kept: list[Frame] = []
+        self.applied = 0
+        self.unacked: dict[int, int] = {}
+        self.outbox.reopen(0, window)
+
+    def act(self, action: str, number: int) -> None:
+        match action:
+            case "add":
+                self.outbox.add(Frame(columns=bytes(number), series=[SeriesHeader(key="k", count=1)]))
+            case "send":
+                if (frame := self.outbox.next()) is not None:
+                    self.under_way.append(frame)
+                    self.unacked[frame.seq] = frame.ByteSize()
+            case "receive":
+                if self.under_way:
+                    self._receive(self.under_way.pop(0))
+            case "ack":
+                self.outbox.ack(len(self.kept))
+                self.unacked = {seq: size for seq, size in self.unacked.items() if seq > len(self.kept)}
+            case "lose ack":
+                pass
+            case "cut":
+                self.under_way.clear()
+                self.unacked.clear()
+                self.applied = max(self.applied, min(len(self.kept), number % (len(self.kept) + 1)))
+                self.outbox.reopen(self.applied, self.window)
+
+    def _receive(self, frame: Frame) -> None:
+        assert frame.seq <= len(self.kept) + 1, "a gap"
+        if frame.seq == len(self.kept) + 1:
+            self.kept.append(frame)
+
+
+@given(actions, st.integers(1, 1_000))
+@settings(max_examples=300)
+def test_every_frame_is_kept_once_in_order_whatever_breaks(acts: list[tuple[str, int]], window: int) -> None:
+    line = Line(window)
+    for action, number in acts:
+        line.act(action, number)
+        assert sum(line.unacked.values()) <= window or len(line.unacked) == 1
+    while line.outbox.size:
+        for action in ("send", "receive", "ack"):
+            line.act(action, 0)
+    assert [frame.seq for frame in line.kept] == list(range(1, line.outbox.made + 1))
+    assert line.outbox.acked == line.outbox.made
+    assert not line.outbox.waiting
+    assert line.outbox.points_kept() == 0
+
+
+def test_an_acknowledgement_of_a_frame_never_made_is_noticed() -> None:
+    outbox = Outbox()
+    outbox.add(Frame())
+    with pytest.raises(Overtaken, match="frame 2 was acknowledged, but 1 is the last one made"):
+        outbox.ack(2)
+
+
+def test_values_that_are_no_numbers_are_kept_as_they_are() -> None:
+    points: list[Point] = [("k", value, step, 0) for step, value in enumerate((math.nan, math.inf, -math.inf, -0.0))]
+    (frame,) = make_frames(points, Limits(10, 1_000), lambda why, _: pytest.fail(why))
+    assert same(decoded(frame)["k"], [(0, 0, math.nan), (1, 0, math.inf), (2, 0, -math.inf), (3, 0, -0.0)])
