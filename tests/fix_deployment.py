@@ -46,6 +46,8 @@ class FakeArtifacts(ArtifactServiceServicer):
     renamed: dict[str, str] = field(default_factory=dict)
     away: int = 0
     """How many calls still fail."""
+    held: set[str] = field(default_factory=set)
+    """Models whose files do not come before they are let go."""
     downloads: int = 0
     address: str = ""
 
@@ -58,6 +60,8 @@ class FakeArtifacts(ArtifactServiceServicer):
         if self.away:
             self.away -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "the store is away")
+        while request.owner.model_id in self.held:
+            time.sleep(0.01)
         metadata = dict(context.invocation_metadata())
         folder = self.folders.get((metadata["x-headrace-tenant"], request.owner.model_id))
         if folder is None:

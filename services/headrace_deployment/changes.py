@@ -45,9 +45,14 @@ def begin(
     return instance
 
 
+def is_wanted(conn: Connection, instance: InstanceRow) -> bool:
+    """Whether it is still to be brought up."""
+    return _is_still(conn, instance, "STARTING")
+
+
 def ready(conn: Connection, instance: InstanceRow, address: str, now: datetime) -> bool:
     """It answers at `address`; False when it is not wanted any more, and must be ended."""
-    if not _is_still(conn, instance, "STARTING"):
+    if not is_wanted(conn, instance):
         return False
     work.update_instance(conn, replace(instance, state="READY", address=address, ready_time=now, update_time=now))
     _note(conn, instance, "ready", f"after {(now - instance.create_time).total_seconds():.2f} s", now)
@@ -95,7 +100,7 @@ def drained(conn: Connection, instance: InstanceRow, message: str, now: datetime
 
 def not_started(conn: Connection, instance: InstanceRow, reason: str, now: datetime) -> None:
     """It could not be started, unless it was abandoned meanwhile."""
-    if _is_still(conn, instance, "STARTING"):
+    if is_wanted(conn, instance):
         _set_back(conn, instance, "failed", reason, now)
 
 

@@ -113,6 +113,10 @@ class Tasks:
             folder = self._cache.fetch(instance.tenant_id, instance.model_id)
         with self._telemetry.span("deployment start process"):
             self._target.start(InstanceSpec(instance.instance_id, folder, str(instance.version)))
+        # Whoever abandons an instance kills it after that is written, and there may have been no process to kill yet.
+        with self._transaction() as conn:
+            if not changes.is_wanted(conn, instance):
+                raise _NotStarted("abandoned while its model was fetched")
         with self._telemetry.span("deployment wait until ready"):
             return self._wait_until_it_answers(instance.instance_id)
 

@@ -253,6 +253,24 @@ async def test_only_the_newest_promotion_matters(
         await asyncio.to_thread(eventually, lambda: len(processes(tmp_path)) == 1)
 
 
+async def test_a_version_superseded_before_its_process_started_never_runs(
+    deploying: Any, artifacts: FakeArtifacts, registry: Registry, answering: Answering, tmp_path: Path
+) -> None:
+    slow = answering("one", loading=600)
+    artifacts.held = {slow}
+    async with deploying() as watcher:
+        registry.promote("wine", 1, slow)
+        await watcher.until(lambda d: len(d.instances) == 1)
+        registry.promote("wine", 2, answering("two"))
+        await watcher.serves(2)
+        assert "superseded 1" in await watcher.history()
+        files = artifacts.downloads
+        artifacts.held = set()
+        await asyncio.to_thread(eventually, lambda: artifacts.downloads == 2 * files)  # now its process would start
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(eventually, lambda: len(processes(tmp_path)) == 1)
+
+
 async def test_a_model_that_takes_too_long_is_given_up(
     deploying: Any, registry: Registry, answering: Answering, tmp_path: Path
 ) -> None:
