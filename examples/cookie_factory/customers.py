@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import threading
 import urllib.request
 from dataclasses import dataclass, field
@@ -53,6 +54,9 @@ class Customers:
 def ask(url: str, batches: pd.DataFrame) -> tuple[list[int], str]:
     """The qualities that the deployed model tells for these batches, and the version that told them."""
     body = json.dumps({"dataframe_split": batches.to_dict(orient="split", index=False)}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - our own server
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("HEADRACE_TOKEN"):  # as the client does; `headrace up` on this machine needs none
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 - our own server
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         return json.load(answer)["predictions"], answer.headers["x-headrace-model-version"]

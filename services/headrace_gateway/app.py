@@ -11,7 +11,7 @@ from starlette.routing import Route
 from headrace_gateway.connect import ConnectDoor
 from headrace_gateway.pages import Pages
 from headrace_gateway.router import RouteFollower, Router, Routes
-from headrace_gateway.services import Services
+from headrace_gateway.services import Services, public_addresses
 from headrace_gateway.web import HostGuard, HttpFront
 from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, Authenticator, resolve_by
 from headrace_kit.config import ServiceConfig, is_loopback, setting
@@ -26,7 +26,11 @@ class Config(ServiceConfig):
 
     http_listen: str = setting("127.0.0.1:8080", "Address of the HTTP server, host:port.")
     allowed_hosts: tuple[str, ...] = setting((), 'Host names it answers to beside loopback ones; "*" for any.')
-    public_grpc: str = setting("", "Where clients reach all gRPC services, host:port; empty: each at its own address.")
+    public_grpc: tuple[str, ...] = setting(
+        (),
+        "Where clients reach the gRPC services: host:port for all, or service=host:port[,...] for some; without a host,"
+        " it is the gateway's. Empty: each at its own address.",
+    )
 
     def problems(self) -> list[str]:
         """As in ServiceConfig."""
@@ -34,6 +38,10 @@ class Config(ServiceConfig):
         found = super().problems()
         if self.auth == "open" and not is_loopback(host):
             found.append(f'http_listen: auth is "open", for loopback only, and this is {self.http_listen!r}')
+        try:
+            public_addresses(self.public_grpc)
+        except ValueError as error:
+            found.append(f"public_grpc: {error}")
         return found
 
 
@@ -46,7 +54,7 @@ async def start(config: Config, runner: Runner) -> HttpFront:
     routes = Routes()
     await runner.resource(RouteFollower(services, config.service_secret, routes))
     router = await runner.resource(Router(routes, _caller_by(authenticate), runner.telemetry))
-    pages = Pages(services, config.public_grpc)
+    pages = Pages(services, public_addresses(config.public_grpc))
     web = Starlette(
         routes=[
             Route("/", pages.first),

@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
 
@@ -18,9 +19,9 @@ VERSION: Final = metadata.version("headrace")
 class Pages:
     """Handlers of the gateway's own pages."""
 
-    def __init__(self, services: Services, public_grpc: str) -> None:
+    def __init__(self, services: Services, public: Mapping[str, str]) -> None:
         self._services = services
-        self._public_grpc = public_grpc
+        self._public = public
 
     async def health(self, request: Request) -> Response:
         """200 "OK" when every service serves, else 503 naming those that do not."""
@@ -37,7 +38,7 @@ class Pages:
     async def discovery(self, request: Request) -> Response:
         """Where the gRPC services answer."""
         del request
-        return JSONResponse({"version": VERSION, "grpc": self._services.directory(self._public_grpc)})
+        return JSONResponse({"version": VERSION, "grpc": self._services.directory(self._public)})
 
     async def first(self, request: Request) -> Response:
         """The page at /."""

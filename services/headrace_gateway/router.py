@@ -133,7 +133,7 @@ class Router:
             if address is not None:
                 try:
                     return await self._send(route, address, path, request, body)
-                except (aiohttp.ClientConnectionError, TimeoutError) as error:
+                except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
                     log.info("%s at %s did not answer: %r", key[1], address, error)
             left = deadline - monotonic()
             if left <= 0:

@@ -1,6 +1,6 @@
 """The gRPC services behind the gateway, and where each answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import grpc
@@ -29,6 +29,23 @@ DESCRIPTORS: Final[Mapping[str, tuple[ServiceDescriptor, ...]]] = {
 """What outsiders may call, by the setting that says where it answers."""
 
 
+def public_addresses(entries: Iterable[str]) -> dict[str, str]:
+    """Service → where clients reach it, from entries like "host:port", for all, and "tracking=host:port", for one.
+
+    An address without a host, ":port", is on the host at which the client found the gateway. Raises ValueError.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        names, given, address = entry.rpartition("=")
+        if given and names not in DESCRIPTORS:
+            raise ValueError(f"there is no service {names!r}; there are {', '.join(DESCRIPTORS)}")
+        port = address.rpartition(":")[2]
+        if ":" not in address or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"must be host:port, :port or service=host:port, got {entry!r}")
+        found |= {names: address} if given else dict.fromkeys(DESCRIPTORS.keys() - found.keys(), address)
+    return found
+
+
 class Services:
     """One channel for each address, kept open."""
 
@@ -51,10 +68,10 @@ class Services:
             self._channels[address] = rpc.channel(address)
         return self._channels[address]
 
-    def directory(self, public_address: str) -> dict[str, str]:
-        """Full service name → address, for clients; `public_address` where one address serves them all."""
+    def directory(self, public: Mapping[str, str]) -> dict[str, str]:
+        """Full service name → address, for clients: the one in `public` (service → address) where there is one."""
         return {
-            descriptor.full_name: public_address or self._addresses[name]
+            descriptor.full_name: public.get(name, self._addresses[name])
             for name, descriptors in DESCRIPTORS.items()
             for descriptor in descriptors
         }

@@ -112,7 +112,7 @@ def _values(options: Options, database: str) -> dict[str, Any]:
         "service_secret": _secret(options.data_dir / "secret"),
         "http_listen": f"{options.host}:{options.http_port}",
         "allowed_hosts": () if config.is_loopback(options.host) else ("*",),
-        "public_grpc": grpc,
+        "public_grpc": (f":{grpc.rpartition(':')[2]}",),  # whatever name or address a client has for this machine
         "blobs_dir": options.data_dir / "artifacts",
         "work_dir": options.data_dir / "deployments",
         "allow_model_code": config.is_loopback(options.host),  # whoever runs it here wrote the models, too

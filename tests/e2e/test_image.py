@@ -1,17 +1,22 @@
 """The Headrace image runs every service, as an ordinary user, with backends in containers beside it."""
 
 import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import docker
 import pytest
+from docker.models.containers import Container
 from testcontainers.core.docker_client import DockerClient
 
 from headrace_kit.testing.backends import open_backends
@@ -21,6 +26,7 @@ from headrace_server.services import NAMES
 
 pytestmark = pytest.mark.docker
 
+ROOT: Final = Path(__file__).parents[2]
 IMAGE: Final = os.environ.get("HEADRACE_TEST_IMAGE") or "headrace:latest"
 DOCKER: Final = {
     **os.environ,
@@ -35,13 +41,29 @@ def engine() -> docker.DockerClient:
     return DockerClient().client
 
 
+@dataclass(frozen=True)
+class Installation:
+    """A Headrace whose services are containers, and the ways in from outside."""
+
+    uri: str
+    containers: dict[str, Container]
+    """By the first of the services inside."""
+
+    def inside(self, service: str, *command: str) -> str:
+        """What a command says that is run in the container of a service."""
+        code, said = self.containers[service].exec_run(list(command))
+        assert code == 0, said.decode()
+        return str(said.decode()).strip()
+
+
 @pytest.fixture(scope="module")
-def uri(engine: docker.DockerClient) -> Iterator[str]:
-    """The gateway of a Headrace whose services are a container each."""
+def installation(engine: docker.DockerClient) -> Iterator[Installation]:
+    """Laid out as deploy/compose.yaml has it: the router calls models where the deployment service runs them."""
     with ExitStack() as stack:
         servers: dict[Any, Any] = dict(stack.enter_context(open_backends({"postgres", "kafka", "s3"}, DOCKER)).servers)
         s3 = servers["s3"].inside
         prefix = f"headrace-test-{uuid.uuid4().hex[:8]}"  # containers find one another by name
+        ports = {name: free_port() for name in NAMES}
         environment = {
             "HEADRACE_DATABASE": servers["postgres"].inside,
             "HEADRACE_KAFKA": servers["kafka"].inside,
@@ -53,30 +75,31 @@ def uri(engine: docker.DockerClient) -> Iterator[str]:
             "HEADRACE_HTTP_LISTEN": "0.0.0.0:8080",
             **{f"HEADRACE_{name.upper()}": f"{prefix}-{name}:7100" for name in NAMES if name != "gateway"},
             "HEADRACE_LISTEN": "0.0.0.0:7100",
+            "HEADRACE_PUBLIC_GRPC": ",".join(f"{name}=:{ports[name]}" for name in NAMES if name != "gateway"),
         }
         network = servers["postgres"].network
         for command in ("migrate", "topics"):
             engine.containers.run(IMAGE, [command], environment=environment, network=network, remove=True)
-        port = free_port()
-        containers = []
-        for name in NAMES:
+        containers: dict[str, Container] = {}
+        for name in NAMES[:-1]:
+            published = {"7100/tcp": ("127.0.0.1", ports[name])}
             container = engine.containers.create(
                 IMAGE,
-                ["serve", name],
+                ["serve", name, "gateway"] if name == "deployment" else ["serve", name],
                 name=f"{prefix}-{name}",
                 environment=environment,
                 network=network,
-                ports={"8080/tcp": ("127.0.0.1", port)} if name == "gateway" else {},
+                ports=published | ({"8080/tcp": ("127.0.0.1", ports["gateway"])} if name == "deployment" else {}),
                 labels=owned(),
             )
             stack.callback(container.remove, force=True, v=True)
             container.start()
-            containers.append(container)
-        uri = f"http://localhost:{port}"
+            containers[name] = container
+        uri = f"http://localhost:{ports['gateway']}"
         if told := wait_healthy(uri):
-            logs = "\n".join(f"{c.name}:\n{c.logs(tail=20).decode(errors='replace')}" for c in containers)
+            logs = "\n".join(f"{c.name}:\n{c.logs(tail=20).decode(errors='replace')}" for c in containers.values())
             pytest.fail(f"not healthy within {READY_S} s: {told}\n{logs}")
-        yield uri
+        yield Installation(uri, containers)
 
 
 def wait_healthy(uri: str) -> str:
@@ -95,9 +118,23 @@ def wait_healthy(uri: str) -> str:
         time.sleep(0.2)
 
 
-def test_all_services_serve(uri: str) -> None:
-    with urllib.request.urlopen(f"{uri}/version", timeout=5) as answer:
+def test_all_services_serve(installation: Installation) -> None:
+    with urllib.request.urlopen(f"{installation.uri}/version", timeout=5) as answer:
         assert answer.read().decode().strip() == version("headrace")
+
+
+def test_a_new_tenant_bakes_cookies(installation: Installation) -> None:
+    token = installation.inside("identity", "headrace", "tenants", "create", "bakery")
+    story = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples/cookie_factory/bake.py"), "--uri", installation.uri],
+        env={**os.environ, "HEADRACE_TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert story.returncode == 0, story.stdout + story.stderr
+    assert story.stdout.rstrip().endswith("failed: 0")
 
 
 def test_it_runs_as_an_ordinary_user(engine: docker.DockerClient) -> None:

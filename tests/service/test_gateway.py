@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import httpx
+import pytest
 from google.rpc import error_details_pb2
 
 from fix_services import as_tenant, identity_stub, running
@@ -14,15 +15,18 @@ from headrace.api.common.v1 import access_pb2
 from headrace.api.identity.v1 import identity_service_pb2 as pb
 from headrace_gateway import app as gateway
 from headrace_identity import app as identity
+from headrace_kit.config import ConfigError, load
 
 SERVICE = "/headrace.api.identity.v1.IdentityService"
 
 
 @asynccontextmanager
-async def door(database: str, **settings: object) -> AsyncIterator[tuple[httpx.AsyncClient, grpc.aio.Channel]]:
+async def door(
+    database: str, public_grpc: tuple[str, ...] = (), **settings: object
+) -> AsyncIterator[tuple[httpx.AsyncClient, grpc.aio.Channel]]:
     """A client of the gateway, and a channel to the identity service behind it."""
     async with running(database, identity, **settings) as behind:
-        apart = {"identity": behind.address, "http_listen": "127.0.0.1:0"}
+        apart = {"identity": behind.address, "http_listen": "127.0.0.1:0", "public_grpc": public_grpc}
         async with running(database, gateway, **apart, **settings) as front:
             (http,) = front.runner.fronts
             async with httpx.AsyncClient(base_url=f"http://{http.address}") as client:
@@ -116,3 +120,16 @@ async def test_health_names_what_is_away(database: str) -> None:
         assert directory["headrace.api.tracking.v1.IngestService"] == "127.0.0.1:7101"
         page = await client.get("/")
         assert "identity" in page.text
+
+
+async def test_discovery_tells_what_clients_can_reach(database: str) -> None:
+    async with door(database, public_grpc=(":7000", "tracking=ingest.example:443")) as (client, _):
+        directory = (await client.get("/.well-known/headrace")).json()["grpc"]
+        assert directory["headrace.api.tracking.v1.TrackingService"] == "ingest.example:443"
+        assert directory["headrace.api.identity.v1.IdentityService"] == ":7000"
+
+
+@pytest.mark.parametrize("wrong", ["tracking", "host", "traking=:1", "tracking=:0", ":70000", "=:1"])
+def test_public_addresses_that_cannot_be_used_are_told(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="HEADRACE_PUBLIC_GRPC: "):
+        load(gateway.Config, {"HEADRACE_SERVICE_SECRET": "s", "HEADRACE_PUBLIC_GRPC": wrong})

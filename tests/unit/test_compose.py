@@ -28,5 +28,8 @@ def test_settings_are_those_of_its_services(name: str) -> None:
     configs = [services.app(each).Config for each in OWN[name]["command"][1:]]
     known = {f"HEADRACE_{field.name.upper()}" for config in configs for field in dataclasses.fields(config)}
     assert {setting for setting in environment if setting.startswith("HEADRACE_")} <= known
+    for public in filter(None, environment.get("HEADRACE_PUBLIC_GRPC", "").split(",")):
+        service, _, port = public.partition("=:")
+        assert f"127.0.0.1:{port}:{port}" in OWN[service]["ports"]
     port = environment["HEADRACE_LISTEN"].rpartition(":")[2]
     assert environment[f"HEADRACE_{name.upper()}"] == f"{name}:{port}"
