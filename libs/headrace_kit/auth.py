@@ -19,9 +19,11 @@ TENANT: Final = "x-headrace-tenant"
 SERVICE_PREFIX: Final = "hrs_"
 _CACHE_S: Final = 1.0  # a revoked token is refused everywhere within two seconds
 _CACHE_MOST: Final = 10_000
+_IDENTITY_S: Final = 5.0
 
 Resolve = Callable[[str], Awaitable[Caller]]
-"""Token → caller. Raises DomainError TOKEN_INVALID where it is unknown, expired or revoked."""
+"""Token → caller. Raises DomainError TOKEN_INVALID where it is unknown, expired or revoked, SERVICE_UNAVAILABLE when
+nobody can tell."""
 
 
 class Authenticator:
@@ -34,7 +36,7 @@ class Authenticator:
         self._cache: dict[str, tuple[float, Caller]] = {}
 
     async def __call__(self, metadata: Mapping[str, str]) -> Caller | None:
-        """The caller; None without credentials. Raises DomainError TOKEN_INVALID, or UNAVAILABLE when identity is away."""
+        """The caller; None without credentials. Raises DomainError TOKEN_INVALID, or as `Resolve`."""
         scheme, _, token = metadata.get(AUTHORIZATION, "").partition(" ")
         if not token:
             return Caller(DEFAULT_TENANT, access_pb2.ROLE_ADMIN) if self._open else None
@@ -69,12 +71,23 @@ def service_metadata(secret: str, tenant_id: str = "") -> tuple[tuple[str, str],
 
 
 def resolve_by(channel: grpc.aio.Channel, secret: str) -> Resolve:
-    """Asks the identity service."""
+    """Asks the identity service, and waits a few seconds for one that restarts."""
     stub: identity_service_pb2_grpc.IdentityServiceAsyncStub = identity_service_pb2_grpc.IdentityServiceStub(channel)  # type: ignore[assignment] # the async form exists in the stub file only
 
     async def resolve(token: str) -> Caller:
         request = identity_service_pb2.ResolveTokenRequest(secret=token)
-        answer = await stub.ResolveToken(request, metadata=service_metadata(secret), timeout=5)
+        try:
+            answer = await stub.ResolveToken(
+                request, metadata=service_metadata(secret), timeout=_IDENTITY_S, wait_for_ready=True
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                raise token_invalid(error.details() or "the token is not known") from None
+            raise DomainError(
+                error_reason_pb2.ERROR_REASON_SERVICE_UNAVAILABLE,
+                f"no token can be checked now, as the identity service does not answer; try again ({error.details()})",
+                retry_after_s=1,
+            ) from error
         return Caller(answer.token.tenant_id, answer.token.role, answer.token.token_id)
 
     return resolve

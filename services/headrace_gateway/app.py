@@ -4,16 +4,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
+from headrace.api.common.v1 import error_reason_pb2
 from headrace_gateway.connect import ConnectDoor
 from headrace_gateway.pages import Pages
 from headrace_gateway.router import RouteFollower, Router, Routes
 from headrace_gateway.services import Services, public_addresses
 from headrace_gateway.web import HostGuard, HttpFront
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, Authenticator, resolve_by
+from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, Authenticator, resolve_by, token_invalid
 from headrace_kit.config import ServiceConfig, is_loopback, setting
 from headrace_kit.errors import DomainError
 from headrace_kit.lifecycle import Runner
@@ -72,15 +72,15 @@ async def start(config: Config, runner: Runner) -> HttpFront:
 
 def _caller_by(authenticate: Authenticator) -> Callable[[Request], Awaitable[Caller]]:
     async def caller(request: Request) -> Caller:
+        """Raises DomainError where nobody can be made out."""
         authorization = request.headers.get(AUTHORIZATION, "")
         if authorization.partition(" ")[2].startswith(SERVICE_PREFIX):
-            raise HTTPException(401, "services call one another over gRPC, not through the gateway")
-        try:
-            who = await authenticate({AUTHORIZATION: authorization})
-        except DomainError as error:
-            raise HTTPException(401, error.message) from error
+            raise token_invalid("services call one another over gRPC, not through the gateway")
+        who = await authenticate({AUTHORIZATION: authorization})
         if who is None:
-            raise HTTPException(401, 'no token: send "Authorization: Bearer <token>"', {"www-authenticate": "Bearer"})
+            raise DomainError(
+                error_reason_pb2.ERROR_REASON_TOKEN_MISSING, 'no token: send "Authorization: Bearer <token>"'
+            )
         return who
 
     return caller

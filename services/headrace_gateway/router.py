@@ -17,6 +17,7 @@ from headrace.api.deployment.v1 import deployment_pb2, route_service_pb2
 from headrace.api.deployment.v1.route_service_pb2_grpc import RouteServiceStub
 from headrace_gateway.services import Services
 from headrace_kit.auth import service_metadata
+from headrace_kit.errors import DomainError
 from headrace_kit.telemetry import TRACEPARENT, Telemetry
 from headrace_kit.tenancy import Caller
 
@@ -114,7 +115,12 @@ class Router:
         name, path = request.path_params["name"], request.path_params["path"]
         if path not in _PATHS:
             return _refusal(404, "ENDPOINT_NOT_FOUND", f"no such path; there are {', '.join(sorted(_PATHS))}")
-        who = await self._caller(request)
+        try:
+            who = await self._caller(request)
+        except DomainError as error:
+            if error.code is grpc.StatusCode.UNAUTHENTICATED:
+                return _refusal(401, "UNAUTHENTICATED", error.message, {"www-authenticate": "Bearer"})
+            return _refusal(503, "TEMPORARILY_UNAVAILABLE", error.message, {"retry-after": "1"})
         body = await _body(request)
         if body is None:
             return _refusal(413, "REQUEST_LIMIT_EXCEEDED", f"the body may have at most {MAX_BODY_BYTES} bytes")

@@ -1,5 +1,6 @@
 """The gateway over HTTP, in front of the real identity service."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -92,6 +93,9 @@ async def test_tokens_are_asked_for(database: str) -> None:
         forged = {"authorization": "Bearer hrs_secret-of-the-tests"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=forged)).status_code == 401
         assert (await client.post("/serving/wine/invocations", json={})).status_code == 401
+        wrong = {"authorization": "Bearer hr_nobody"}
+        unknown = await client.post("/serving/wine/invocations", json={}, headers=wrong)
+        assert (unknown.status_code, unknown.json()["error_code"]) == (401, "UNAUTHENTICATED")
         made = await identity_stub(channel).CreateToken(
             pb.CreateTokenRequest(name="x", role=access_pb2.ROLE_VIEWER), metadata=as_tenant("bakery")
         )
@@ -100,6 +104,25 @@ async def test_tokens_are_asked_for(database: str) -> None:
         nothing = await client.post("/serving/wine/invocations", json={}, headers=known)
         assert nothing.status_code == 404
         assert "promote" in nothing.json()["message"]
+
+
+async def test_requests_wait_for_an_identity_service_that_restarts(database: str) -> None:
+    async with running(database, identity, auth="token") as before:
+        made = await identity_stub(before.channel).CreateToken(
+            pb.CreateTokenRequest(name="x", role=access_pb2.ROLE_VIEWER), metadata=as_tenant("bakery")
+        )
+        address = before.address
+    known = {"authorization": f"Bearer {made.secret}"}
+    async with running(database, gateway, identity=address, http_listen="127.0.0.1:0", auth="token") as front:
+        (listening,) = front.runner.fronts
+        async with httpx.AsyncClient(base_url=f"http://{listening.address}", timeout=20) as client:
+            away = await client.post("/serving/wine/invocations", json={}, headers=known)
+            assert (away.status_code, away.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+            assert "identity" in away.json()["message"]
+            waiting = asyncio.create_task(client.post("/serving/wine/invocations", json={}, headers=known))
+            await asyncio.sleep(0.5)
+            async with running(database, identity, auth="token", listen=address):
+                assert (await waiting).status_code == 404  # let in, and nothing is deployed
 
 
 async def test_foreign_hosts_and_origins_are_refused(database: str) -> None:
