@@ -254,7 +254,7 @@ class FakeTracking:
     def CreateLoggedModel(self, request: Any, context: Any) -> Any:
         self._begin(context)
         model = tracking_pb2.LoggedModel(
-            model_id=f"m-{len(self.models):032x}",
+            model_id=request.model_id,
             name=request.name,
             run_id=request.run_id,
             experiment_id=request.experiment_id,

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ def log_model(
             model_type=kind,
             params=what.params,
             tags=what.tags,
+            model_id=f"m-{uuid.uuid4().hex}",  # the client's choice, so that it may be sent again
         )
-        model_id = connection.call(lambda c: c.tracking.CreateLoggedModel, request, again=False).model.model_id
+        model_id = connection.call(lambda c: c.tracking.CreateLoggedModel, request).model.model_id
         try:
             Artifacts(connection).upload_folder(model_id, folder)
         except BaseException as error:

@@ -48,6 +48,7 @@ CODES: Final[Mapping[ErrorReason, grpc.StatusCode]] = MappingProxyType(
         error_reason_pb2.ERROR_REASON_MODEL_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
         error_reason_pb2.ERROR_REASON_TENANT_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
         error_reason_pb2.ERROR_REASON_ARTIFACT_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+        error_reason_pb2.ERROR_REASON_LOGGED_MODEL_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
         error_reason_pb2.ERROR_REASON_NOT_ACTIVE: grpc.StatusCode.FAILED_PRECONDITION,
         error_reason_pb2.ERROR_REASON_WRONG_STATE: grpc.StatusCode.FAILED_PRECONDITION,
         error_reason_pb2.ERROR_REASON_MODEL_NOT_SERVABLE: grpc.StatusCode.FAILED_PRECONDITION,

@@ -1,15 +1,21 @@
-"""kill -9 of every service in turn while a client streams: nothing acknowledged is lost, nothing is doubled."""
+"""kill -9 of every service in turn while clients work: nothing acknowledged is lost, nothing is doubled."""
 
+import itertools
+import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import headrace as hr
 from fix_platform import SERVICES, Platform
 
+HEADRACE = Path(sys.executable).with_name("headrace")
+BAKE = Path(__file__).parents[2] / "examples/cookie_factory/bake.py"
+KILLED = tuple(name for name in SERVICES if name != "gateway")  # whoever kills the gateway kills the requests in it
 STREAMER = Path(__file__).with_name("streamer.py")
 
 
@@ -48,6 +54,57 @@ def streaming(uri: str) -> Iterator[Streamer]:
             yield Streamer(process)
         finally:
             process.kill()
+
+
+def killing(platform: Platform, names: Iterable[str], stop: threading.Event, killed: list[str]) -> None:
+    """Kills one service after the other, each a moment after the one before is back, until told to stop."""
+    for name in itertools.cycle(names):
+        if stop.wait(0.5):
+            return
+        platform.services[name].kill()
+        killed.append(name)
+        time.sleep(0.2)
+        platform.services[name].start()
+        platform.services[name].wait()
+
+
+def test_cookies_are_baked_while_services_are_killed(platform: Platform) -> None:
+    made = subprocess.run(
+        [HEADRACE, "tenants", "create", "survivors"],
+        env={**os.environ, **platform.environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    token = made.stdout.strip()
+    stop, killed = threading.Event(), list[str]()
+    killer = threading.Thread(target=killing, args=(platform, KILLED, stop, killed))
+    killer.start()
+    try:
+        story = subprocess.run(
+            [sys.executable, str(BAKE), "--uri", platform.uri],
+            env={**os.environ, "HEADRACE_TOKEN": token},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    finally:
+        stop.set()
+        killer.join()
+    platform.wait_healthy()
+    assert set(killed) == set(KILLED), "the story was over before every service had been killed"
+    assert story.returncode == 0, story.stdout + story.stderr
+    assert story.stdout.rstrip().endswith("failed: 0")
+    with hr.connect(platform.uri, token=token) as client:
+        runs = client.search_runs(["cookie-factory"])
+        assert len(runs) == 13
+        assert {run.state for run in runs} == {"FINISHED"}
+        for run in runs:
+            minutes = int(run.params["minutes"])
+            assert list(client.metric_history(run.run_id, "loss").steps) == list(range(minutes))
+        assert [version.version for version in client.registry.list_versions("cookie-judge")] == [2, 1]
+        assert client.deployments.get("cookie-judge").serving_version == 2
 
 
 def test_each_service_killed_in_turn(platform: Platform) -> None:

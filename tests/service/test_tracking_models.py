@@ -47,6 +47,22 @@ async def test_a_model_is_announced_and_comes_to_its_end(tracking: Tracking) -> 
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
 
 
+async def test_announced_twice_a_model_is_there_once(tracking: Tracking) -> None:
+    run = (await tracking.CreateRun(pb.CreateRunRequest())).run
+    chosen = "m-" + "1" * 32
+    made = await new_model(tracking, run_id=run.run_id, model_id=chosen)
+    assert made.model_id == chosen
+    assert await new_model(tracking, run_id=run.run_id, model_id=chosen) == made
+    listed = await tracking.ListLoggedModels(pb.ListLoggedModelsRequest(run_id=run.run_id))
+    assert list(listed.models) == [made]
+    for other in ({"name": "wine"}, {"name": "beer", "run_id": run.run_id}):
+        request = pb.CreateLoggedModelRequest(**other, model_id=chosen)
+        refused = await refusal(tracking.CreateLoggedModel, request)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.ALREADY_EXISTS, "LOGGED_MODEL_EXISTS")
+    bad = await refusal(tracking.CreateLoggedModel, pb.CreateLoggedModelRequest(name="wine", model_id="m-1"))
+    assert (bad.code, bad.field) == (grpc.StatusCode.INVALID_ARGUMENT, "model_id")
+
+
 async def test_a_model_that_failed_says_why(tracking: Tracking) -> None:
     made = await new_model(tracking)
     assert (made.experiment_id, made.run_id) == ("0", "")

@@ -29,7 +29,7 @@ class ModelCalls(Calls):
         async with self._db.tenant(tenant_id) as conn:
             experiment_id, run_id = await self._owner(conn, tenant_id, request)
             row = ModelRow(
-                model_id=self._new_id(),
+                model_id=limits.model_id("model_id", request.model_id) if request.model_id else self._new_id(),
                 experiment_id=experiment_id,
                 run_id=run_id,
                 name=request.name,
@@ -41,7 +41,8 @@ class ModelCalls(Calls):
                 create_ms=now_ms,
                 update_ms=now_ms,
             )
-            await store.insert(conn, tenant_id, row)
+            if not await store.insert(conn, tenant_id, row):
+                return pb.CreateLoggedModelResponse(model=messages.model(await _announced_before(conn, row)))
             await events.model_created(conn, tenant_id, row)
         return pb.CreateLoggedModelResponse(model=messages.model(row))
 
@@ -110,6 +111,17 @@ class ModelCalls(Calls):
         last = rows[kept - 1] if kept < len(rows) else None
         token = paging.encode(binding, [last.create_ms, last.model_id.hex]) if last else ""
         return pb.ListLoggedModelsResponse(models=models[:kept], next_page_token=token)
+
+
+async def _announced_before(conn: Connection, row: ModelRow) -> ModelRow:
+    known = await store.find(conn, row.model_id)
+    same = known and (known.experiment_id, known.run_id, known.name) == (row.experiment_id, row.run_id, row.name)
+    if known is None or not same:
+        raise DomainError(
+            error_reason_pb2.ERROR_REASON_LOGGED_MODEL_EXISTS,
+            f"logged model m-{row.model_id.hex} exists, with another owner or name; choose another model_id",
+        )
+    return known
 
 
 def _place(token: str, binding: object) -> ModelPlace | None:

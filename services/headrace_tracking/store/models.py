@@ -39,13 +39,13 @@ ModelPlace = tuple[int, UUID]
 """create_ms and id of the model behind which a page begins."""
 
 
-async def insert(conn: Connection, tenant_id: str, row: ModelRow) -> None:
-    """A new model."""
-    await conn.execute(
+async def insert(conn: Connection, tenant_id: str, row: ModelRow) -> bool:
+    """False when the tenant has a model of this id."""
+    cursor = await conn.execute(
         "INSERT INTO tracking.logged_models (tenant_id, model_id, experiment_id, run_id, name, model_type, state,"
         " state_message, params, tags, create_ms, update_ms)"
         " VALUES (%(tenant)s, %(id)s, %(experiment)s, %(run)s, %(name)s, %(type)s, %(state)s, %(message)s, %(params)s,"
-        " %(tags)s, %(created)s, %(updated)s)",
+        " %(tags)s, %(created)s, %(updated)s) ON CONFLICT (tenant_id, model_id) DO NOTHING",
         {
             "tenant": tenant_id,
             "id": row.model_id,
@@ -61,6 +61,7 @@ async def insert(conn: Connection, tenant_id: str, row: ModelRow) -> None:
             "updated": row.update_ms,
         },
     )
+    return cursor.rowcount == 1
 
 
 async def find(conn: Connection, model_id: UUID) -> ModelRow | None:

@@ -30,6 +30,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_MODEL_EXISTS: _ClassVar[ErrorReason]
     ERROR_REASON_TENANT_EXISTS: _ClassVar[ErrorReason]
     ERROR_REASON_ARTIFACT_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_LOGGED_MODEL_EXISTS: _ClassVar[ErrorReason]
     ERROR_REASON_NOT_ACTIVE: _ClassVar[ErrorReason]
     ERROR_REASON_WRONG_STATE: _ClassVar[ErrorReason]
     ERROR_REASON_MODEL_NOT_SERVABLE: _ClassVar[ErrorReason]
@@ -69,6 +70,7 @@ ERROR_REASON_RUN_EXISTS: ErrorReason
 ERROR_REASON_MODEL_EXISTS: ErrorReason
 ERROR_REASON_TENANT_EXISTS: ErrorReason
 ERROR_REASON_ARTIFACT_EXISTS: ErrorReason
+ERROR_REASON_LOGGED_MODEL_EXISTS: ErrorReason
 ERROR_REASON_NOT_ACTIVE: ErrorReason
 ERROR_REASON_WRONG_STATE: ErrorReason
 ERROR_REASON_MODEL_NOT_SERVABLE: ErrorReason

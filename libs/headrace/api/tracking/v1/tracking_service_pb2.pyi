@@ -361,7 +361,7 @@ class GetMetricHistoryResponse(_message.Message):
     def __init__(self, time_ms: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CreateLoggedModelRequest(_message.Message):
-    __slots__ = ("experiment_id", "run_id", "name", "model_type", "params", "tags")
+    __slots__ = ("experiment_id", "run_id", "name", "model_type", "params", "tags", "model_id")
     class ParamsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -382,13 +382,15 @@ class CreateLoggedModelRequest(_message.Message):
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     experiment_id: str
     run_id: str
     name: str
     model_type: str
     params: _containers.ScalarMap[str, str]
     tags: _containers.ScalarMap[str, str]
-    def __init__(self, experiment_id: _Optional[str] = ..., run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., params: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    model_id: str
+    def __init__(self, experiment_id: _Optional[str] = ..., run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., params: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., model_id: _Optional[str] = ...) -> None: ...
 
 class CreateLoggedModelResponse(_message.Message):
     __slots__ = ("model",)
