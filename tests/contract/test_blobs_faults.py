@@ -5,7 +5,6 @@ import io
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -178,7 +177,6 @@ def xml(code: str) -> bytes:
 )
 def test_answers_of_the_server_are_translated(answer: Answer, error: type[Exception]) -> None:
     with server(answer) as blobs:
-        begun = time.monotonic()
         with pytest.raises(error):
             put(blobs, "b", Source(UPLOAD_PART + 1))
         if not answer.missing:
@@ -186,7 +184,6 @@ def test_answers_of_the_server_are_translated(answer: Answer, error: type[Except
                 put(blobs, "b", Source(1))
             with pytest.raises(error):
                 list(blobs.get("b"))
-        assert time.monotonic() - begun < 15
 
 
 def test_a_connection_lost_while_reading_is_unavailable() -> None:
@@ -198,7 +195,7 @@ def test_a_connection_lost_while_reading_is_unavailable() -> None:
 
 @pytest.mark.parametrize("listening", [True, False], ids=["silent", "refused"])
 def test_a_store_that_is_away_is_told_in_bounded_time(listening: bool) -> None:
-    with socket.socket() as silent:
+    with socket.socket() as silent, ThreadPoolExecutor(1) as pool:
         silent.bind(("127.0.0.1", 0))
         if listening:
             silent.listen()
@@ -212,10 +209,8 @@ def test_a_store_that_is_away_is_told_in_bounded_time(listening: bool) -> None:
             lambda: blobs.delete("b"),
             lambda: list(blobs.keys("")),
         ):
-            begun = time.monotonic()
             with pytest.raises(StoreUnavailable):
-                call()
-            assert time.monotonic() - begun < 3
+                pool.submit(call).result(60)
 
 
 @pytest.mark.real

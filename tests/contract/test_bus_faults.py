@@ -4,7 +4,6 @@ import gc
 import signal
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -74,11 +73,9 @@ def test_takes_over_from_a_member_that_was_killed(place: Place, producer: Produc
         victim.ask(commit=True)
         victim.process.kill()
         victim.process.wait()
-        killed = time.monotonic()
         publish(producer, topic, ["a", "b", "c", "d"], 4)
         found_here = collect(consumer, 4)
         assert sorted(values(found_here)) == [4, 5, 6, 7]
-        assert time.monotonic() - killed < 15
 
 
 def test_a_member_that_stood_still_commits_nothing(place: Place, producer: Producer) -> None:
@@ -136,7 +133,6 @@ def test_says_when_the_server_stays_away(kind: str) -> None:
             publish(producer, topic, ["k"])
             collect(consumer, 1)
             server.kill()
-            started = time.monotonic()
             future = producer.publish(Record(topic, b"k", b"1"))
             with pytest.raises(BusUnavailable):
                 until(lambda: False, consumer)
@@ -146,7 +142,6 @@ def test_says_when_the_server_stays_away(kind: str) -> None:
                 consumer.commit({Partition(topic, 0): 1})
             with pytest.raises(BusUnavailable):
                 place.bus.end_offsets([topic])
-            assert time.monotonic() - started < 45
             consumer.close()
             server.start()
             publish(producer, topic, ["k"])

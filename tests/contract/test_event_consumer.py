@@ -1,6 +1,5 @@
 """The consumer of events on both buses: each event takes effect once, in its order, and a bad one stops nobody."""
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -200,5 +199,4 @@ def test_closing_does_not_wait_for_what_is_held_back(stage: Stage) -> None:
     stage.send(b"1")
     with stage.consuming(attempts=1_000):
         until(lambda: stage.tries.get(b"1", 0) >= 3)
-        started = time.monotonic()
-    assert time.monotonic() - started < 8
+    assert stage.tries[b"1"] < 1_000

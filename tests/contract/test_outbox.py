@@ -368,15 +368,13 @@ def test_a_relay_that_is_killed_loses_nothing(dsn: str) -> None:
     assert by_key(found) == {key: list(range(1, last[key] + 1)) for key in KEYS}
 
 
-def test_a_relay_publishes_at_once_and_what_is_left_when_it_is_closed(dsn: str) -> None:
+def test_a_relay_publishes_what_comes_and_what_is_left_when_it_is_closed(dsn: str) -> None:
     recorder = Recorder()
     relay = relay_to(recorder, dsn)
     with psycopg.connect(dsn, autocommit=True) as conn, running(relay):
         until(lambda: conn.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").fetchone())
-        started = time.monotonic()
         outbox.append_event_sync(conn, thing("a", 1))
         until(lambda: recorder.published)
-        assert time.monotonic() - started < 0.3
         with conn.transaction():
             for version in range(2, 900):
                 outbox.append_event_sync(conn, thing("a", version))

@@ -169,11 +169,10 @@ def test_answers_have_a_json_form(moods: Served) -> None:
 
 def test_ping_does_not_wait_for_predictions(moods: Served) -> None:
     with ThreadPoolExecutor(8) as pool:
-        slow = [pool.submit(moods.ask, asks("sleep", 1.5)) for _ in range(8)]
+        slow = [pool.submit(moods.ask, asks("sleep", 4)) for _ in range(8)]
         time.sleep(0.3)
-        started = time.monotonic()
         assert moods.http.get("/ping").status_code == 200
-        assert time.monotonic() - started < 0.5
+        assert not any(answer.done() for answer in slow)
         assert [answer.result().status_code for answer in slow] == [200] * 8
 
 

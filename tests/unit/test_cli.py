@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,14 +232,13 @@ def test_json_has_no_numbers_that_are_none(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_nobody_there_is_one_line_too() -> None:
-    started = time.monotonic()
     done = subprocess.run(
         [*HEADRACE, "runs", "list"],
         env={**os.environ, "HEADRACE_URI": "http://127.0.0.1:1"},
         capture_output=True,
         text=True,
+        timeout=25,  # a client that had reached a server would try for 30
         check=False,
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "start one with `headrace up`, or set HEADRACE_URI" in done.stderr
-    assert time.monotonic() - started < 10

@@ -1,7 +1,6 @@
 """Subscriptions that go on by themselves."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -139,6 +138,4 @@ def test_a_subscription_that_the_server_ends_for_good_raises(fake: FakeHeadrace,
 def test_close_ends_a_wait_in_another_thread(client: hr.Client) -> None:
     events = client.events.subscribe()
     threading.Timer(0.2, events.close).start()
-    started = time.monotonic()
     assert list(events) == []
-    assert time.monotonic() - started < 5
