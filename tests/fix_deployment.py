@@ -195,6 +195,14 @@ class Watcher:
         serving = deployment_pb2.Deployment.STATE_SERVING
         return await self.until(lambda d: d.state == serving and d.serving_version == version, name)
 
+    async def routed(self, happens: Callable[[deployment_pb2.Route], object], name: str = "wine") -> Any:
+        """Waits until it is true of the route that routers are told."""
+        deadline = time.monotonic() + 30
+        while (found := self.route(name)) is None or not happens(found):
+            assert time.monotonic() < deadline, f"did not happen in time; it is {found}"
+            await asyncio.sleep(0.02)
+        return found
+
     def route(self, name: str = "wine") -> deployment_pb2.Route | None:
         table = self.tables[-1].routes if self.tables else []
         return next((r for r in table if (r.tenant_id, r.deployment_name) == (self.tenant, name)), None)

@@ -132,7 +132,8 @@ async def test_a_kill_at_any_moment_of_a_change_leaves_it_to_be_finished(
                 await asyncio.to_thread(process.wait)
                 await watcher.serves(2)
                 await asyncio.to_thread(eventually, lambda: len(instances(tmp_path)) == 1)
-                await asyncio.sleep(0.2)
+                await watcher.routed(lambda r: r.version == 2)
+                await asyncio.sleep(0.5)
             assert requests.failures == []
             assert requests.answers[-1][1:] == (2, ["new"])
 
