@@ -96,6 +96,21 @@ def test_a_member_that_stood_still_commits_nothing(place: Place, producer: Produ
         assert values(collect(consumer, 7)) == [3, 4, 5, 6, 7, 8, 9]
 
 
+@pytest.mark.real
+def test_a_join_that_ended_behind_a_polls_back_is_not_forgotten(request: pytest.FixtureRequest) -> None:
+    with open_place("kafka", request) as place:
+        topic = place.topic(2)
+        with closing(place.bus.consumer(topic, [topic])) as consumer:
+            until(lambda: len(consumer.assignment()) == 2, consumer)
+            library: Any = getattr(consumer, "_consumer")  # noqa: B009 - what is no part of the port
+            place.bus.ensure_topics({topic: 4})
+            library._cluster.request_update()
+            while library._coordinator._join_task is None:  # begins to join anew, and does not wait for that
+                library.poll(timeout_ms=0)
+            until(lambda: library._coordinator._join_task.is_done)
+            until(lambda: len(consumer.assignment()) == 4, consumer)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgres", pytest.param("kafka", marks=pytest.mark.real)])
 def test_survives_a_kill_of_the_server(kind: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 import headrace as hr
 from fix_platform import SERVICES, Platform
 
@@ -59,7 +61,7 @@ def streaming(uri: str) -> Iterator[Streamer]:
 def killing(platform: Platform, names: Iterable[str], stop: threading.Event, killed: list[str]) -> None:
     """Kills one service after the other, each a moment after the one before is back, until told to stop."""
     for name in itertools.cycle(names):
-        if stop.wait(0.5):
+        if stop.wait(1.0):
             return
         platform.services[name].kill()
         killed.append(name)
@@ -68,6 +70,8 @@ def killing(platform: Platform, names: Iterable[str], stop: threading.Event, kil
         platform.services[name].wait()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_cookies_are_baked_while_services_are_killed(platform: Platform) -> None:
     made = subprocess.run(
         [HEADRACE, "tenants", "create", "survivors"],

@@ -21,7 +21,7 @@ class Library:
         self.listener = _Listener(cast("Any", self), hold=True)
         self.script: list[tuple[set[TopicPartition], list[int]]] = []
         self.owned: set[TopicPartition] = set()
-        self._coordinator = SimpleNamespace(need_rejoin=lambda: False)
+        self._coordinator = SimpleNamespace(need_rejoin=lambda: False, _join_task=None)
 
     def poll(self, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[Any]]:
         if not self.script:

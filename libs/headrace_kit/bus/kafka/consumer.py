@@ -228,6 +228,9 @@ class KafkaConsumer(_Poller):
         # A join that ends between two polls of kafka-python 3.0.12 is thrown away and begun again, by everybody: it gets
         # the time to end within one.
         coordinator = consumer._coordinator  # noqa: SLF001 - nothing else waits for a join alone
+        # One that a change of metadata began it forgets altogether, heartbeats with it, when the poll ends before the join.
+        if coordinator._join_task is not None:  # noqa: SLF001
+            coordinator.request_rejoin()
         if coordinator.need_rejoin() and not coordinator.coordinator_unknown():
             coordinator.poll(timeout_ms=_JOIN_MS)
             timeout = 0.0
