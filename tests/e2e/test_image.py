@@ -51,9 +51,9 @@ class Installation:
 
     def inside(self, service: str, *command: str) -> str:
         """What a command says that is run in the container of a service."""
-        code, said = self.containers[service].exec_run(list(command))
-        assert code == 0, said.decode()
-        return str(said.decode()).strip()
+        done: Any = self.containers[service].exec_run(list(command))
+        assert done.exit_code == 0, done.output.decode()
+        return str(done.output.decode()).strip()
 
 
 @pytest.fixture(scope="module")

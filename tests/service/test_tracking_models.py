@@ -55,8 +55,8 @@ async def test_announced_twice_a_model_is_there_once(tracking: Tracking) -> None
     assert await new_model(tracking, run_id=run.run_id, model_id=chosen) == made
     listed = await tracking.ListLoggedModels(pb.ListLoggedModelsRequest(run_id=run.run_id))
     assert list(listed.models) == [made]
-    for other in ({"name": "wine"}, {"name": "beer", "run_id": run.run_id}):
-        request = pb.CreateLoggedModelRequest(**other, model_id=chosen)
+    for name, owner in (("wine", ""), ("beer", run.run_id)):
+        request = pb.CreateLoggedModelRequest(name=name, run_id=owner, model_id=chosen)
         refused = await refusal(tracking.CreateLoggedModel, request)
         assert (refused.code, refused.reason) == (grpc.StatusCode.ALREADY_EXISTS, "LOGGED_MODEL_EXISTS")
     bad = await refusal(tracking.CreateLoggedModel, pb.CreateLoggedModelRequest(name="wine", model_id="m-1"))
