@@ -18,7 +18,18 @@ from headrace_kit.bus.choose import ensure_all_topics
 from headrace_kit.lifecycle import Runner
 from headrace_kit.topics import TOPICS
 from headrace_server import embedded, services
+from headrace_server.dead_letters import list_dead_letters, replay_dead_letters
 from headrace_server.schemas import SCHEMAS
+
+__all__ = [
+    "create_tenant",
+    "list_dead_letters",
+    "migrate_database",
+    "replay_dead_letters",
+    "serve",
+    "topics",
+    "up",
+]
 
 
 def up(args: argparse.Namespace) -> int:

@@ -63,11 +63,26 @@ def _add_server(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     migrate.set_defaults(run=server.migrate)
     topics = commands.add_parser("topics", help="make the topics that are missing, and list all")
     topics.set_defaults(run=server.topics)
+    _add_dead_letters(commands)
     tenants = _group(commands, "tenants", "who owns things; for whoever runs this Headrace")
     tenant = tenants.add_parser("create", help="make a tenant, and print a token of its first admin")
     tenant.add_argument("tenant", metavar="TENANT", help='lower-case letters, digits and "-"')
     tenant.add_argument("--token-name", default="first admin", metavar="NAME", help="what the token is for")
     tenant.set_defaults(run=server.create_tenant)
+
+
+def _add_dead_letters(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    letters = _group(commands, "dead-letters", "events and metrics that could not be handled; for whoever runs this")
+    listed = letters.add_parser("list", help="list them, with why; settings come from the environment")
+    listed.add_argument("topic", nargs="?", default="", metavar="TOPIC", help="only those of one topic")
+    listed.add_argument("--json", action="store_true", help="print JSON, for programs")
+    listed.set_defaults(run=server.list_dead_letters)
+    replay = letters.add_parser("replay", help="send them to their consumers once more, when the cause is mended")
+    replay.add_argument("topic", metavar="TOPIC", help="where they failed, as `list` says")
+    which = replay.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true", help="all that are kept, the oldest first")
+    which.add_argument("--number", type=int, action="append", metavar="N", help="one of them; may be repeated")
+    replay.set_defaults(run=server.replay_dead_letters)
 
 
 def _add_resources(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

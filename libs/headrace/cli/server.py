@@ -27,6 +27,16 @@ def topics(args: argparse.Namespace) -> int:
     return _run("topics", args)
 
 
+def list_dead_letters(args: argparse.Namespace) -> int:
+    """What consumers gave up."""
+    return _run("list_dead_letters", args)
+
+
+def replay_dead_letters(args: argparse.Namespace) -> int:
+    """The same, sent once more."""
+    return _run("replay_dead_letters", args)
+
+
 def create_tenant(args: argparse.Namespace) -> int:
     """A tenant and its first token."""
     return _run("create_tenant", args)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit.bus import MAX_RECORD_BYTES, Partition, Producer, Record
+from headrace_kit.bus.dead_letters import DeadLetter
 
 _PUBLISH_S: Final = 30.0
 _HEADERS_BYTES: Final = 8192
@@ -27,6 +30,31 @@ class Letter:
 def letter_of(frame: metrics_pb2.RoutedFrame, reason: str, partition: Partition, offset: int) -> Letter:
     """The letter of one frame."""
     return Letter(metrics_pb2.FramePack(frames=[frame]).SerializeToString(), reason, partition, offset)
+
+
+def subject(letter: DeadLetter) -> str:
+    """Whose points they are; empty where that cannot be read."""
+    try:
+        pack = metrics_pb2.FramePack.FromString(letter.record.value)
+    except DecodeError:
+        return ""
+    return ", ".join(dict.fromkeys(f"tenant {routed.tenant_id} run {routed.run_id}" for routed in pack.frames))
+
+
+def again(letter: DeadLetter) -> Record:
+    """What brings the points of a dead frame to the writer once more. Raises ValueError for what is no frame.
+
+    Its seq was passed over for good, so they come as points of a unary call do: as a set, each once however often the
+    letter is sent.
+    """
+    try:
+        pack = metrics_pb2.FramePack.FromString(letter.record.value)
+    except DecodeError as error:
+        raise ValueError(f"it is no FramePack: {error}") from error
+    for routed in pack.frames:
+        routed.ClearField("producer_id")
+        routed.frame.ClearField("seq")
+    return Record(letter.topic, b"", pack.SerializeToString(), partition=letter.partition)
 
 
 def publish(producer: Producer, letters: Sequence[Letter]) -> None:
