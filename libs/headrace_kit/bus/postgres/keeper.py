@@ -24,6 +24,7 @@ LEASE_S: Final = 6.0
 _TICK_S: Final = 1.0
 _POLL_LIMIT_S: Final = 300.0
 _TIDY_EVERY_S: Final = 60.0
+_PRODUCER_KEPT_S: Final = 86_400.0  # far longer than a batch may be in doubt
 _TIDY_S: Final = 1.0
 _TIDY_RECORDS: Final = 500
 _FOREVER_S: Final = 1e9
@@ -124,6 +125,7 @@ def tidy(conn: psycopg.Connection, retention_s: Mapping[str, float], consumed: C
     Stops after a second; False when there may be more.
     """
     deadline = time.monotonic() + _TIDY_S
+    store.forget_producers(conn, _PRODUCER_KEPT_S)
     for partition, partition_id in store.partition_ids(conn, [*retention_s, *consumed]).items():
         more = True
         while more:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 import psycopg
 from typing_extensions import override
@@ -29,7 +30,6 @@ _PARTITIONS_FOR_S: Final = 5.0
 class _Written:
     """Records appended by a transaction that may have been committed."""
 
-    transaction_id: str
     records: Sequence[Pending]
     positions: Sequence[Position]
 
@@ -47,7 +47,9 @@ class Writer(Worker):
         self._dsn = dsn
         self._handover = handover
         self._conn: psycopg.Connection | None = None
+        self._id = uuid4()
         self._batch: list[Pending] = []
+        self._number = 0
         self._in_doubt: _Written | None = None
         self._partitions: dict[str, dict[int, int]] = {}  # ids by topic and number
         self._partitions_until = 0.0
@@ -56,6 +58,7 @@ class Writer(Worker):
     def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
             self._batch = self._handover.take(_IDLE_S)
+            self._number += 1
             wait = _FIRST_RETRY_S
             while self._batch and not self._deliver(stopping):
                 stopping.wait(wait)
@@ -67,9 +70,7 @@ class Writer(Worker):
         try:
             if self._conn is None:
                 self._conn = connect(self._dsn)
-            if self._in_doubt is None or not self._was_committed(self._conn, self._in_doubt):
-                self._in_doubt = None
-                self._write(self._conn, [pending for pending in self._batch if not pending.future.done()])
+            self._write(self._conn, [pending for pending in self._batch if not pending.future.done()])
         except psycopg.OperationalError as error:
             log.warning("could not write %d records to the bus, trying again: %s", len(self._batch), error)
             self._disconnect()
@@ -85,27 +86,21 @@ class Writer(Worker):
             self._in_doubt = None
         return done
 
-    def _was_committed(self, conn: psycopg.Connection, written: _Written) -> bool:
-        """The connection was lost in a commit: asks what became of it, so that no record is there twice."""
-        status = store.outcome(conn, written.transaction_id)
-        if status == "in progress":
-            raise psycopg.OperationalError("the connection that was lost still holds its transaction")
-        if status == "committed":
-            written.tell()
-        return status == "committed"
-
     def _write(self, conn: psycopg.Connection, batch: Sequence[Pending]) -> None:
+        """Writes the batch, unless that was done by a commit whose answer was lost."""
         self._learn_partitions(conn, {pending.record.topic for pending in batch})
         places = [(pending, place) for pending in batch if (place := self._place(pending)) is not None]
         if not places:
             return
-        with conn.transaction():
-            rows = [(partition_id, pending.record) for pending, (partition_id, _) in places]
-            transaction_id, offsets = store.append(conn, rows)
+        with conn.transaction() as transaction:
+            if not store.claim_batch(conn, self._id, self._number):
+                raise psycopg.Rollback(transaction)  # there is nothing to do, and no second commit to be in doubt
+            offsets = store.append(conn, [(partition_id, pending.record) for pending, (partition_id, _) in places])
             positions = [(partition, offset) for (_, (_, partition)), offset in zip(places, offsets, strict=True)]
-            self._in_doubt = _Written(transaction_id, [pending for pending, _ in places], positions)
-        self._in_doubt.tell()
-        self._in_doubt = None
+            self._in_doubt = _Written([pending for pending, _ in places], positions)
+        if self._in_doubt is not None:
+            self._in_doubt.tell()
+            self._in_doubt = None
 
     def _learn_partitions(self, conn: psycopg.Connection, topics: set[str]) -> None:
         """Of topics that are new to us, and now and then of all, as partitions may be added."""

@@ -77,18 +77,41 @@ def next_offsets(conn: psycopg.Connection, ids: Iterable[int]) -> dict[int, int]
     return dict(rows.fetchall())
 
 
-def append(conn: psycopg.Connection, rows: Sequence[tuple[int, Record]]) -> tuple[str, list[int]]:
-    """Appends records to partitions, in this order; returns the transaction's id and their offsets. In a transaction.
+def claim_batch(conn: psycopg.Connection, producer_id: UUID, batch: int) -> bool:
+    """Begins a batch, in the transaction that writes it; False when it was written before. Batches only count up.
+
+    Waits for a transaction that is still at it, on a connection that was lost.
+    """
+    return (
+        conn.execute(
+            "INSERT INTO bus.producers AS p (producer_id, last_batch) VALUES (%(producer)s, %(batch)s)"
+            " ON CONFLICT (producer_id) DO UPDATE SET last_batch = %(batch)s, update_time = now()"
+            " WHERE p.last_batch < %(batch)s",
+            {"producer": producer_id, "batch": batch},
+        ).rowcount
+        == 1
+    )
+
+
+def forget_producers(conn: psycopg.Connection, idle_s: float) -> None:
+    """Those that wrote nothing for so long."""
+    conn.execute(
+        "DELETE FROM bus.producers WHERE update_time < now() - %(idle)s * interval '1 second'", {"idle": idle_s}
+    )
+
+
+def append(conn: psycopg.Connection, rows: Sequence[tuple[int, Record]]) -> list[int]:
+    """Appends records to partitions, in this order; returns their offsets. In a transaction.
 
     Other producers of these partitions wait until it ends.
     """
     ids = sorted({partition_id for partition_id, _ in rows})
     locked = conn.execute(
-        "SELECT partition_id, next_offset, pg_current_xact_id()::text FROM bus.partitions"
+        "SELECT partition_id, next_offset FROM bus.partitions"
         " WHERE partition_id = ANY(%(ids)s) ORDER BY partition_id FOR UPDATE",
         {"ids": ids},
     ).fetchall()
-    ends = {partition_id: next_offset for partition_id, next_offset, _ in locked}
+    ends: dict[int, int] = dict(locked)
     offsets: list[int] = []
     with conn.cursor().copy(
         "COPY bus.records (partition_id, record_offset, key, value, headers) FROM STDIN (FORMAT BINARY)"
@@ -109,13 +132,7 @@ def append(conn: psycopg.Connection, rows: Sequence[tuple[int, Record]]) -> tupl
     )
     for topic in {record.topic for _, record in rows}:
         notify(conn, f"topic {topic}")
-    return locked[0][2], offsets
-
-
-def outcome(conn: psycopg.Connection, transaction_id: str) -> str:
-    """What became of a transaction: "committed", "aborted" or "in progress"."""
-    row = conn.execute("SELECT pg_xact_status(%(xid)s::text::xid8)", {"xid": transaction_id}).fetchone()
-    return str(row[0]) if row else ""
+    return offsets
 
 
 def notify(conn: psycopg.Connection, payload: str) -> None:
