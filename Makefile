@@ -1,6 +1,6 @@
 # Headrace. `make demo` and `make test` are all that a new machine needs; `make help` tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-docker check lint types contracts protos protos-check sizes bench clean
+.PHONY: help demo up test test-docker check lint types contracts protos protos-check sizes bench faults clean
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -46,6 +46,12 @@ sizes: .venv/ready
 
 bench: .venv/ready ## start-up time, import time, size of the client
 	@$(BIN)/python bench/start.py
+
+COUNT ?= 500
+SEED ?= 1
+
+faults: .venv/ready ## kill -9 and freeze every process under load: COUNT=500 schedules from SEED=1 on
+	@PYTHONPATH=tests $(BIN)/python tests/faults/run.py --count $(COUNT) --seed $(SEED)
 
 lock: ## write requirements/*.txt anew from pyproject.toml
 	tools/lock.sh
