@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fake_headrace import decoded
 from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
-from headrace.ingest.frames import FAR, Limits, Point, key_problem, make_frames
+from headrace.ingest.columns import Block
+from headrace.ingest.frames import FAR, Limits, Point, key_problem, make_frames, make_mixed_frames
 from headrace.ingest.outbox import Outbox, Overtaken
 from headrace_kit.errors import InvalidField
 from headrace_tracking import limits
@@ -44,6 +45,35 @@ def test_frames_hold_every_point_in_order_within_the_limits(points: list[Point],
         count = sum(series.count for series in frame.series)
         assert count <= most
         assert frame.ByteSize() <= size or count == 1
+
+
+blocks = st.builds(
+    lambda key, rows: Block(key, *(list(column) for column in zip(*rows, strict=True))),
+    st.sampled_from(["loss", "acc", "second"]),
+    st.lists(st.tuples(st.floats(), far, far), min_size=1, max_size=20),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["loss", "acc"]), st.floats(), far, far) | blocks, max_size=30),
+    st.integers(60, 2_000),
+)
+def test_blocks_and_points_are_framed_in_order_within_the_limit(items: list[Point | Block], size: int) -> None:
+    frames = list(make_mixed_frames(items, Limits(100_000, size), lambda why, _: pytest.fail(why)))
+
+    expected: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for item in items:
+        for key, value, step, time in (
+            zip([item.key] * len(item), item.values, item.steps, item.times, strict=True)
+            if isinstance(item, Block)
+            else [item]
+        ):
+            expected[key].append((step, time, value))
+    found = all_points(frames)
+    assert found.keys() == expected.keys()
+    assert all(same(found[key], expected[key]) for key in expected)
+    for frame in frames:
+        assert frame.ByteSize() <= size or sum(series.count for series in frame.series) == 1
 
 
 def test_points_under_a_bad_key_do_not_take_the_others_with_them() -> None:

@@ -14,7 +14,8 @@ from headrace import errors, forks, retry
 from headrace.api.tracking.v1.ingest_service_pb2 import FrameAck, OpenStream, StreamMetricsRequest, StreamOpened
 from headrace.api.tracking.v1.metrics_pb2 import Frame, Position
 from headrace.connection import Connection
-from headrace.ingest.frames import Limits, Point, make_frames
+from headrace.ingest.columns import Block
+from headrace.ingest.frames import Limits, Point, make_frames, make_mixed_frames
 from headrace.ingest.losses import Losses
 from headrace.ingest.outbox import Outbox, Overtaken
 from headrace.ingest.sender import Sender
@@ -32,7 +33,7 @@ ALWAYS: Final = -1
 class Producer:
     """Queue, frames and stream of one run in one process; a forked child has an id and frames of its own.
 
-    `log` appends to `queue` without a lock, and calls `crowded` when it is longer than `mark` then.
+    `log` appends to `queue` without a lock, and calls `crowded` when it is longer than `mark` then; `put` adds blocks.
     Everything else is guarded by one condition. `on_leave(timeout_s)` is called when the program ends.
     """
 
@@ -44,7 +45,7 @@ class Producer:
         settings: IngestSettings,
         on_leave: Callable[[float], None],
     ) -> None:
-        self.queue: deque[Point] = deque()
+        self.queue: deque[Point | Block] = deque()
         self.losses = Losses(run_id)
         self._run_id = run_id
         self._connection = connection
@@ -59,6 +60,7 @@ class Producer:
         self._id = uuid.uuid4().bytes
         self._changed = threading.Condition()
         self._outbox = Outbox()
+        self._in_blocks = 0  # points of the blocks in the queue, less the number of blocks
         self._gone = 0  # points taken out of the queue so far, into frames or to be dropped
         self._limits: Limits | None = None  # no frame is made before the server told how large it may be
         self._positions: dict[int, int] = {}
@@ -75,7 +77,7 @@ class Producer:
     def forked(self) -> None:
         """In a forked child: what the parent logged is the parent's to send."""
         forks.keep(self._call, self._changed)
-        self.queue.clear()
+        self.queue.clear()  # _begin sees to the rest
         closed = self._closed
         self._begin()
         self._closed = closed
@@ -91,12 +93,20 @@ class Producer:
             self._sender.add(self)
             self.mark = min(settings.frame_points, settings.queue_points)
         self._sender.wake()
-        if self.mark == ALWAYS or len(self.queue) > settings.queue_points:
+        if self.mark == ALWAYS or self._queued() > settings.queue_points:
             with self._changed:
                 self._make_room()
                 error, self._to_raise = self._to_raise, None
             if error is not None:
                 raise error
+
+    def put(self, block: Block) -> None:
+        """Takes many points of one series at once, behind all that was logged before; then as `crowded`."""
+        if len(block):
+            with self._changed:
+                self._put_back(block, first=False)
+        if self.mark == ALWAYS or self._queued() > self.mark:
+            self.crowded()
 
     def lose(self, why: str, points: int = 1) -> None:
         """Counts points that will not be recorded; warns the first time, or raises with `strict`."""
@@ -126,7 +136,7 @@ class Producer:
         """
         until = time.monotonic() + timeout_s
         with self._changed:
-            target = self._gone + len(self.queue)
+            target = self._gone + self._queued()
         while True:
             self.pump()
             step = min(until, time.monotonic() + self._settings.age_s)
@@ -154,7 +164,7 @@ class Producer:
                 self.mark = ALWAYS
                 if pending := self._pending():
                     self.losses.add("they were not acknowledged before the run ended", pending)
-                self.queue.clear()
+                self._empty()
                 self._changed.notify_all()
             self._sender.remove(self)
             self._end_stream()
@@ -165,13 +175,20 @@ class Producer:
         self._on_leave(timeout_s)
 
     def _pending(self) -> int:
-        return len(self.queue) + self._outbox.points_kept()
+        return self._queued() + self._outbox.points_kept()
 
     def _wait(self, done: Callable[[], bool], until: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self._error is not None or done(), max(0.0, until - time.monotonic()))
 
     # --- the queue, under the condition ---
+
+    def _queued(self) -> int:
+        return len(self.queue) + self._in_blocks
+
+    def _empty(self) -> None:
+        self.queue.clear()
+        self._in_blocks = 0
 
     def _make_room(self) -> None:
         most = self._settings.queue_points
@@ -180,24 +197,66 @@ class Producer:
             self._drop(0, why)
         elif self._settings.overflow == "drop_oldest":
             self._drop(most, "the buffer was full", oldest=True)
-        elif len(self.queue) > most:
+        elif self._queued() > most:
             if not self._blocked_enough:
                 self._blocked_enough = not self._changed.wait_for(
-                    lambda: len(self.queue) <= most or self._error is not None, self._settings.block_s
+                    lambda: self._queued() <= most or self._error is not None, self._settings.block_s
                 )
             self._drop(most, f"the buffer was full for {self._settings.block_s:g} s")
 
     def _drop(self, down_to: int, why: str, *, oldest: bool = False) -> None:
         dropped = 0
-        while len(self.queue) > down_to:
-            if oldest:
-                self.queue.popleft()
-            else:
-                self.queue.pop()
-            dropped += 1
+        while (surplus := self._queued() - down_to) > 0:
+            dropped += self._take_off(surplus, oldest=oldest)
         self._gone += dropped
         if dropped:
             self.lose(why, dropped)
+
+    def _take_off(self, most: int, *, oldest: bool) -> int:
+        """Takes one item off an end of the queue, or of a block so many points as are to go; how many points went."""
+        item = self.queue.popleft() if oldest else self.queue.pop()
+        if not isinstance(item, Block):
+            return 1
+        gone = min(most, len(item))
+        rest = item.cut(gone, len(item)) if oldest else item.cut(0, len(item) - gone)
+        self._in_blocks -= len(item) - 1
+        if len(rest):
+            self._put_back(rest, first=oldest)
+        return gone
+
+    def _put_back(self, rest: Block, *, first: bool) -> None:
+        """Queues a block at an end; one of a single point as that point, so that `_in_blocks` is 0 only without blocks."""
+        item = rest if len(rest) > 1 else (rest.key, rest.values[0], rest.steps[0], rest.times[0])
+        self._in_blocks += len(rest) - 1
+        if first:
+            self.queue.appendleft(item)
+        else:
+            self.queue.append(item)
+
+    def _next_items(self, most: int) -> tuple[list[Point | Block], int]:
+        """The oldest items of the queue that together have at most so many points, and how many they have."""
+        items: list[Point | Block] = []
+        points = 0
+        while self.queue and points < most:
+            item = self.queue.popleft()
+            if isinstance(item, Block):
+                self._in_blocks -= len(item) - 1
+                if len(item) > most - points:
+                    self._put_back(item.cut(most - points, len(item)), first=True)
+                    item = item.cut(0, most - points)
+                points += len(item)
+            else:
+                points += 1
+            items.append(item)
+        return items, points
+
+    def _take_frames(self, limits: Limits) -> tuple[list[Frame], int]:
+        """Frames of the oldest points of the queue, as many as one frame may have, and how many those are."""
+        if self._in_blocks == 0:  # the usual case, at a third of the cost
+            found = [self.queue.popleft() for _ in range(min(len(self.queue), limits.points))]
+            return list(make_frames(found, limits, self.lose)), len(found)  # type: ignore[arg-type] # no block is in it
+        items, points = self._next_items(limits.points)
+        return list(make_mixed_frames(items, limits, self.lose)), points
 
     def _frame_some(self) -> bool:
         """Frames as many points as fit into one frame; whether there is more to do now."""
@@ -205,10 +264,10 @@ class Producer:
             limits, outbox = self._limits, self._outbox
             if limits is None or self._error or not self.queue or outbox.size >= self._settings.kept_bytes:
                 return False
-            points = [self.queue.popleft() for _ in range(min(len(self.queue), limits.points))]
-            for frame in make_frames(points, limits, self.lose):
+            made, points = self._take_frames(limits)
+            for frame in made:
                 outbox.add(frame)
-            self._gone += len(points)
+            self._gone += points
             self._blocked_enough = False
             self._changed.notify_all()
             return True
@@ -250,8 +309,8 @@ class Producer:
     def _give_up(self, error: errors.HeadraceError) -> None:
         self._error = error
         self.losses.add(f"the server takes no more points ({error})", self._pending())
-        self._gone += len(self.queue)
-        self.queue.clear()
+        self._gone += self._queued()
+        self._empty()
         self._outbox = Outbox()
         self._to_raise = error if self._settings.strict else None
         self.mark = ALWAYS
