@@ -255,7 +255,8 @@ class ActiveRun:
     def end(self, state: State = "FINISHED", *, timeout: float = END_S) -> None:
         """Makes durable what was logged, then ends the run in this state; ending it again changes nothing.
 
-        Points that are not acknowledged within `timeout` seconds are warned of and counted, or raise with `strict`.
+        Points that are not acknowledged within `timeout` seconds are left in the spool, for `headrace sync`, and warned of;
+        those that the spool cannot take are counted as lost. With `strict`, this raises.
         """
         if self._ended:
             return

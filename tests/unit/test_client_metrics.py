@@ -226,7 +226,7 @@ def test_flush_visible_asks_for_the_positions_of_the_acknowledgements(fake: Fake
 
 def test_flush_says_how_much_is_not_acknowledged_in_time(fake: FakeHeadrace) -> None:
     fake.ingest.plans = iter([StreamPlan(lose_acks=True)] * 100)
-    with client_of(fake) as client:
+    with client_of(fake, spool_bytes=0) as client:
         run = client.start_run(capture=False)
         run.log({"k": 1, "l": 2})
         with pytest.raises(TimeoutError, match=r"2 points were not acknowledged within 0\.2 s"):
@@ -453,7 +453,8 @@ def test_a_run_nobody_ended_is_ended_with_the_program(fake: FakeHeadrace, end: s
 def test_the_end_of_the_program_does_not_wait_for_ever(fake: FakeHeadrace) -> None:
     fake.ingest.plans = iter([StreamPlan(lose_acks=True)] * 100)
     program = LOGS.replace(
-        "import headrace as hr,", "import headrace as hr; hr.connect(ingest=hr.IngestSettings(exit_s=0.5));import"
+        "import headrace as hr,",
+        "import headrace as hr; hr.connect(ingest=hr.IngestSettings(exit_s=0.5, spool_bytes=0));import",
     )
     done = run_program(fake, program)
     assert "1000 points are not recorded: they were not acknowledged before the run ended" in done.stderr
