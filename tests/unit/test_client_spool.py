@@ -125,6 +125,18 @@ def test_a_file_takes_no_more_than_its_limit(tmp_path: Path) -> None:
     file.release()
 
 
+def test_a_file_is_never_made_over_another(tmp_path: Path) -> None:
+    file = SpoolFile.create(tmp_path, OWNER, 1 << 20)
+    file.append(frame_of(1))
+    file.release()
+    with pytest.raises(FileExistsError):
+        SpoolFile.create(tmp_path, OWNER, 1 << 20)
+    found = SpoolFile.recover(file.path)
+    assert found is not None
+    assert found.last_seq == 1
+    found.release()
+
+
 def test_a_file_in_use_is_left_alone(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, OWNER, 1 << 20)
     assert SpoolFile.recover(file.path) is None
@@ -202,6 +214,9 @@ def test_a_full_spool_costs_points_not_the_training(fake: FakeHeadrace, caplog: 
         with pytest.raises(errors.Unavailable):
             run.end(timeout=0.2)
         lost = run.lost_points
+        with pytest.raises(errors.Unavailable):
+            run.end(timeout=0.2)
+        assert run.lost_points == lost
     assert 0 < lost < 9_999
     assert "and the spool takes no more (the spool file has its limit of 2,000 bytes)" in caplog.text
     fake.start()

@@ -170,7 +170,9 @@ class Producer:
             return tuple(Position(partition=p, offset=offset) for p, offset in sorted(self._positions.items()))
 
     def close(self, timeout_s: float) -> None:
-        """Flushes, ends the stream, and tells what was lost. Raises what `flush` raises, after having done so."""
+        """Flushes, ends the stream, and tells what was lost. Raises what `flush` raises, after having done so; once only."""
+        if self._closed:
+            return
         try:
             self.flush(timeout_s)
         finally:
@@ -295,6 +297,8 @@ class Producer:
     def _frame_some(self) -> bool:
         """Frames as many points as fit into one frame; whether there is more to do now."""
         with self._changed:
+            if self._closed:  # the sender may come once more; what is left has been counted
+                return False
             outbox = self._outbox
             if self._away or outbox.size >= self._settings.kept_bytes:
                 self._spool_all()
@@ -302,7 +306,8 @@ class Producer:
             if limits is None or self._error or not self.queue or outbox.size >= self._settings.kept_bytes:
                 return False
             now = time.monotonic()
-            if self._away and self._queued() < limits.points and now - self._framed_at < _AWAY_FRAME_S:
+            enough = min(limits.points, self._settings.queue_points)
+            if self._away and self._queued() < enough and now - self._framed_at < _AWAY_FRAME_S:
                 return False
             self._framed_at = now
             made, points = self._take_frames(limits)

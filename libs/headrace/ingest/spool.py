@@ -75,6 +75,8 @@ class SpoolFile:
         """Makes the file; it has its name only once it is locked and says whose it is. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / f"{owner.run_id}-{owner.producer_id}{SUFFIX}"
+        if path.exists():  # never over frames that wait to be sent
+            raise FileExistsError(errno.EEXIST, "there is a spool file of this producer already", str(path))
         new = path.with_suffix(".new")
         file = FileIO(os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+")
         try:
