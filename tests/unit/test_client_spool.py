@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -123,6 +124,26 @@ def test_a_file_takes_no_more_than_its_limit(tmp_path: Path) -> None:
     assert [file.read(seq).seq for seq in (7, 8)] == [7, 8]
     assert file.path.stat().st_size <= 400
     file.release()
+
+
+def test_a_write_that_the_disk_cuts_short_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = SpoolFile.create(tmp_path, OWNER, 1 << 30)
+    file.append(frame_of(1, 10_000))
+    size = file.path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5_000, hard))  # half of the next record fits
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.append(frame_of(2, 10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.path.stat().st_size == size
+    file.append(frame_of(2, 20))
+    file.release()
+    found = SpoolFile.recover(file.path)
+    assert found is not None
+    assert [found.read(seq) for seq in (1, 2)] == [frame_of(1, 10_000), frame_of(2, 20)]
+    found.release()
 
 
 def test_a_file_is_never_made_over_another(tmp_path: Path) -> None:
