@@ -3,7 +3,9 @@
 import asyncio
 import math
 import secrets
+import shutil
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +16,9 @@ from sklearn.linear_model import LinearRegression
 
 import headrace as hr
 from fix_services import Running, running
-from headrace import errors
+from headrace import cli, errors
+from headrace.ingest.frames import Limits, make_frames
+from headrace.ingest.spool import Owner, SpoolFile
 from headrace_artifacts import app as artifacts
 from headrace_events import app as events
 from headrace_identity import app as identity
@@ -147,6 +151,36 @@ async def test_two_clients_log_to_one_run(services: Running) -> None:
             run.log({"k": 2}, step=2)
             run.flush(visible=True)
             assert list(client.metric_history(run.id, "k").steps) == [0, 1, 2]
+
+    await with_client(services, work)
+
+
+async def test_a_spool_file_sent_twice_is_stored_once(
+    services: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(client: hr.Client) -> None:
+        with client.start_run(capture=False) as run:
+            owner = Owner(run.id, secrets.token_hex(16), client.connection.uri)
+            file = SpoolFile.create(tmp_path / "spool", owner, 1 << 20)
+            for seq in range(1, 6):
+                points = [("k", float(step), step, 0) for step in range(seq * 10, seq * 10 + 10)]
+                (frame,) = make_frames(points, Limits(100, 10_000), lambda why, _: pytest.fail(why))
+                frame.seq = seq
+                file.append(frame)
+            file.release()
+            copy = tmp_path / "copy"
+            copy.mkdir()
+            shutil.copy(file.path, copy)
+            assert cli.main(["sync", "--spool", str(tmp_path / "spool")]) == 0
+            assert not file.path.exists()
+            assert cli.main(["sync", "--spool", str(copy)]) == 0
+            run.log({"after": 1})
+            run.flush(visible=True)
+            until = time.monotonic() + 30
+            while len(client.metric_history(run.id, "k").steps) < 50:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            assert list(client.metric_history(run.id, "k").steps) == list(range(10, 60))
 
     await with_client(services, work)
 

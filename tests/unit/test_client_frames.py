@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fake_headrace import decoded
 from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
-from headrace.ingest.frames import FAR, Limits, Point, key_problem, make_frames
+from headrace.ingest.columns import Block
+from headrace.ingest.frames import FAR, Limits, Point, key_problem, make_frames, make_mixed_frames
 from headrace.ingest.outbox import Outbox, Overtaken
 from headrace_kit.errors import InvalidField
 from headrace_tracking import limits
@@ -46,6 +47,35 @@ def test_frames_hold_every_point_in_order_within_the_limits(points: list[Point],
         assert frame.ByteSize() <= size or count == 1
 
 
+blocks = st.builds(
+    lambda key, rows: Block(key, *(list(column) for column in zip(*rows, strict=True))),
+    st.sampled_from(["loss", "acc", "second"]),
+    st.lists(st.tuples(st.floats(), far, far), min_size=1, max_size=20),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["loss", "acc"]), st.floats(), far, far) | blocks, max_size=30),
+    st.integers(60, 2_000),
+)
+def test_blocks_and_points_are_framed_in_order_within_the_limit(items: list[Point | Block], size: int) -> None:
+    frames = list(make_mixed_frames(items, Limits(100_000, size), lambda why, _: pytest.fail(why)))
+
+    expected: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for item in items:
+        for key, value, step, time in (
+            zip([item.key] * len(item), item.values, item.steps, item.times, strict=True)
+            if isinstance(item, Block)
+            else [item]
+        ):
+            expected[key].append((step, time, value))
+    found = all_points(frames)
+    assert found.keys() == expected.keys()
+    assert all(same(found[key], expected[key]) for key in expected)
+    for frame in frames:
+        assert frame.ByteSize() <= size or sum(series.count for series in frame.series) == 1
+
+
 def test_points_under_a_bad_key_do_not_take_the_others_with_them() -> None:
     told: list[tuple[str, int]] = []
     points: list[Point] = [("good", 1.0, 0, 0), ("bad\n", 2.0, 0, 0), ("bad\n", 3.0, 1, 0), ("good", 4.0, 1, 0)]
@@ -71,6 +101,10 @@ def test_what_is_no_text_is_no_key() -> None:
     assert key_problem(3)
 
 
+def never(seq: int) -> Frame:
+    raise AssertionError(seq)
+
+
 # The wire between an outbox and a server, one action at a time.
 actions = st.lists(
     st.tuples(st.sampled_from(["add", "send", "receive", "ack", "lose ack", "cut"]), st.integers(1, 400)), max_size=200
@@ -81,7 +115,7 @@ class Line:
     """An outbox, a server that keeps frames as the contract says, and what is under way between them."""
 
     def __init__(self, window: int) -> None:
-        self.outbox = Outbox()
+        self.outbox = Outbox(never)
         self.window = window
         self.under_way: list[Frame] = []
         self.kept: list[Frame] = []
@@ -134,7 +168,7 @@ def test_every_frame_is_kept_once_in_order_whatever_breaks(acts: list[tuple[str,
 
 
 def test_an_acknowledgement_of_a_frame_never_made_is_noticed() -> None:
-    outbox = Outbox()
+    outbox = Outbox(never)
     outbox.add(Frame())
     with pytest.raises(Overtaken, match="frame 2 was acknowledged, but 1 is the last one made"):
         outbox.ack(2)

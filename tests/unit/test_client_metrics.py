@@ -3,11 +3,13 @@
 import logging
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +85,99 @@ def test_a_series_is_logged_as_columns(fake: FakeHeadrace) -> None:
     assert points["m"] == [(3, 2000, 1.5)]
 
 
+def test_columns_share_their_steps(fake: FakeHeadrace) -> None:
+    with client_of(fake, frame_points=1_000) as client, client.start_run(capture=False) as run:
+        loss = np.linspace(1, 0, 25_000)
+        columns = {
+            "loss": loss,
+            "half": loss.astype(np.float32)[::2].repeat(2),
+            "l": loss.tolist(),
+            "a": array("d", loss),
+        }
+        run.log_columns(np.arange(25_000, dtype=np.int64) * 3, columns)
+        expected = {key: [float(value) for value in column] for key, column in columns.items()}
+        loss[:] = -1  # the caller's to change
+        run.log_columns(
+            [5, np.int32(6)], {"ints": np.array([1, 2], np.int8)}, times=[2.0, datetime(2020, 1, 1, tzinfo=UTC)]
+        )
+        run.log_columns(None, {"counted": (7, 8)})
+        run.log_columns(range(0), {"none": []})
+        run.log_columns(range(3), {})
+    points = fake.ingest.points(run.id)
+    for key, column in expected.items():
+        assert [(step, value) for step, _, value in points[key]] == list(zip(range(0, 75_000, 3), column, strict=True))
+    assert points["ints"] == [(5, 2_000, 1.0), (6, 1_577_836_800_000, 2.0)]
+    assert [(step, value) for step, _, value in points["counted"]] == [(0, 7.0), (1, 8.0)]
+    assert "none" not in points
+    assert run.lost_points == 0
+    assert not fake.ingest.faults
+
+
+def test_columns_and_single_points_of_a_series_keep_their_order(fake: FakeHeadrace) -> None:
+    step = iter(range(1_000_000))
+    with client_of(fake, frame_points=97) as client, client.start_run(capture=False) as run:
+        for size in (1, 2, 300, 1, 50) * 20:
+            run.log({"k": 0, "other": 1}, step=next(step))
+            run.log_columns([next(step) for _ in range(size)], {"k": [0] * size, "second": range(size)})
+    assert steps_of(fake, run.id) == list(range(next(step)))
+    assert steps_of(fake, run.id, "second")
+    assert not fake.ingest.faults
+
+
+@pytest.mark.parametrize(
+    ("steps", "columns", "times", "told", "lost"),
+    [
+        ([1], {"a": [1, 2], "b": [1]}, None, "a: 2 values, but 1 steps", 3),
+        ([1, 2], {"a": [1, 2]}, [0.0], "a: 2 values, but 1 times", 2),
+        ([0, 1.5], {"a": [1, 2]}, None, r"step 1\.5 is no whole number", 2),
+        (np.array([0.0, 1.0]), {"a": [1, 2]}, None, r"step 0\.0 is no whole number", 2),
+        ([0, 1 << 62], {"a": [1, 2]}, None, r"step 4611686018427387904 is no whole number", 2),
+        (np.array([-(1 << 62), 0]), {"a": [1, 2]}, None, r"step -4611686018427387904 is no whole number", 2),
+        (range(1 << 62, (1 << 62) + 2), {"a": [1, 2]}, None, "is no whole number", 2),
+        ([0, 1], {"a": [1, 2], "b": [1, "x"]}, None, "b: .* is no column of numbers", 4),
+        ([0, 1], {"a": np.zeros((2, 2))}, None, "a: .* is no column of numbers", 2),
+        ([0], {"a": 3.0}, None, r"a: 3\.0 is no column of numbers", 1),
+        ([0], {"a": [1], "b//": [2]}, None, "'b//' is no key", 2),
+        ([0], {"a": [1]}, [float("nan")], "the time nan is too far from 1970", 1),
+    ],
+)
+def test_of_columns_that_are_not_acceptable_nothing_is_recorded(
+    fake: FakeHeadrace, caplog: pytest.LogCaptureFixture, steps: Any, columns: Any, times: Any, told: str, lost: int
+) -> None:
+    with client_of(fake) as client, client.start_run(capture=False) as run:
+        run.log_columns(steps, columns, times)
+        assert run.lost_points == lost
+    assert not fake.ingest.points(run.id)
+    assert re.search(told, caplog.text, re.DOTALL)
+
+
+def test_strict_raises_for_columns_at_once(fake: FakeHeadrace) -> None:
+    with client_of(fake, strict=True) as client:
+        run = client.start_run(capture=False)
+        with pytest.raises(errors.InvalidRequest, match="a: 2 values, but 1 steps"):
+            run.log_columns([0], {"a": [1, 2]})
+        run.log_columns([0], {"a": [1]})
+        run.end()
+        with pytest.raises(errors.InvalidRequest, match="the run has ended"):
+            run.log_columns([0, 1], {"a": [1, 2]})
+
+
+@pytest.mark.parametrize(("overflow", "kept"), [("block", range(100)), ("drop_oldest", range(150, 250))])
+def test_a_full_buffer_counts_the_points_of_columns(fake: FakeHeadrace, overflow: str, kept: range) -> None:
+    fake.ingest.plans = iter([StreamPlan(silent=True)])
+    with client_of(fake, queue_points=100, block_s=0.05, overflow=overflow) as client:
+        run = client.start_run(capture=False)
+        run.log_columns(range(60), {"k": np.zeros(60)})
+        run.log({"k": 0}, step=60)
+        run.log_columns(range(61, 250), {"k": np.zeros(189)})
+        assert run.lost_points == 150
+        wait_for_stream(fake)
+        fake.stop()
+        fake.start()
+        run.end()
+    assert steps_of(fake, run.id) == list(kept)
+
+
 plans = st.lists(
     st.builds(
         StreamPlan,
@@ -131,7 +226,7 @@ def test_flush_visible_asks_for_the_positions_of_the_acknowledgements(fake: Fake
 
 def test_flush_says_how_much_is_not_acknowledged_in_time(fake: FakeHeadrace) -> None:
     fake.ingest.plans = iter([StreamPlan(lose_acks=True)] * 100)
-    with client_of(fake) as client:
+    with client_of(fake, spool_bytes=0) as client:
         run = client.start_run(capture=False)
         run.log({"k": 1, "l": 2})
         with pytest.raises(TimeoutError, match=r"2 points were not acknowledged within 0\.2 s"):
@@ -186,7 +281,7 @@ def test_what_is_no_number_is_told_and_the_rest_recorded(fake: FakeHeadrace, cap
         run.log({"no/../key": 1.0, "b": 2}, step=2)
         run.log_series("a", [1, 2], [1])
         run.flush()
-        assert run.lost_points == 7
+        assert run.lost_points == 8
     assert fake.ingest.points(run.id).keys() == {"b"}
     assert steps_of(fake, run.id, "b") == [1, 2]
     assert "a: 'high' is no number (could not convert string to float: 'high')" in caplog.text
@@ -358,7 +453,8 @@ def test_a_run_nobody_ended_is_ended_with_the_program(fake: FakeHeadrace, end: s
 def test_the_end_of_the_program_does_not_wait_for_ever(fake: FakeHeadrace) -> None:
     fake.ingest.plans = iter([StreamPlan(lose_acks=True)] * 100)
     program = LOGS.replace(
-        "import headrace as hr,", "import headrace as hr; hr.connect(ingest=hr.IngestSettings(exit_s=0.5));import"
+        "import headrace as hr,",
+        "import headrace as hr; hr.connect(ingest=hr.IngestSettings(exit_s=0.5, spool_bytes=0));import",
     )
     done = run_program(fake, program)
     assert "1000 points are not recorded: they were not acknowledged before the run ended" in done.stderr

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from headrace.cli import resources, server, tail
+from headrace.cli import resources, server, sync, tail
 
 Run = Callable[[argparse.Namespace], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -42,6 +42,17 @@ def make_parser() -> argparse.ArgumentParser:
         (("--subject-prefix",), {"default": "", "metavar": "PREFIX", "help": "only events whose subject begins so"}),
         (("--from-earliest",), {"action": "store_true", "help": "begin with the oldest event that is kept"}),
         (("--cursor",), {"default": "", "help": "go on behind the event that was printed with it by --json"}),
+    )
+    _asking(
+        commands,
+        "sync",
+        sync.sync,
+        "send the points that programs left in the spool because no server answered",
+        (("--spool",), {"default": "", "metavar": "DIR", "help": "HEADRACE_SPOOL, or ~/.local/state/headrace/spool"}),
+        (
+            ("--patience",),
+            {"type": float, "default": 30.0, "metavar": "S", "help": "give a file up after so long (%(default)s)"},
+        ),
     )
     version = commands.add_parser("version", help="print the version of this client")
     version.set_defaults(run=server.version)

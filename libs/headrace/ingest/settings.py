@@ -16,13 +16,17 @@ class IngestSettings:
     queue_points: int = 200_000
     """Points of a run not framed yet: about 30 MB of Python objects."""
     kept_bytes: int = 32 << 20
-    """Frames of a run not acknowledged yet: about 3 million points."""
+    """Frames of a run not acknowledged yet, in memory: about 3 million points. Beyond that, they go to the spool."""
     overflow: Literal["block", "drop_oldest"] = "block"
     """With a full queue, `log` either waits up to `block_s` and then drops new points until there is room again,
     or drops the oldest points at once. Either way they are counted, and told once when the run ends."""
     block_s: float = 30.0
     stall_s: float = 60.0
     """A stream on which frames wait so long for an acknowledgement is opened anew."""
+    spool_dir: str = ""
+    """Where frames are kept on disk while the server is away; empty: HEADRACE_SPOOL, or ~/.local/state/headrace/spool."""
+    spool_bytes: int = 1 << 30
+    """Most bytes of one run's spool file in one process; 0 for no spool. Windows has none."""
     exit_s: float = 10.0
     """How long the end of the program waits for what was logged and not acknowledged."""
     strict: bool = False
