@@ -1,6 +1,6 @@
 """How many points a second become durable, and visible: one tracking service, one client, all on this machine.
 
-    python bench/ingest_probe.py [--bus postgres|kafka] [--points 1000] [--frames 2000] [--streams 4] [--series 1]
+    python bench/ingest_probe.py [--bus postgres|kafka] [--points 1000] [--frames 2000] [--streams 4] [--series 1] [--no-merge]
 
 Frames are made beforehand, so that the client's own work is not in the figure beyond sending them; they are sent as the
 light client sends them, uncompressed. The service (edge and writer in one process), PostgreSQL and Kafka are real
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--series", type=int, default=1, help="in a frame")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--merge", action=argparse.BooleanOptionalAction, default=True, help="of small chunks")
     args = parser.parse_args()
     load = Load(args.points, args.frames, args.streams, args.series)
     with open_backends({"postgres", "kafka"} if args.bus == "kafka" else {"postgres"}) as backends:
@@ -61,14 +62,21 @@ def main() -> None:
         migrate(database, SCHEMAS)
         kafka = backends.kafka if args.bus == "kafka" else ""
         ensure_all_topics(ServiceConfig(database=database, kafka=kafka))
-        with _service(database, kafka) as address:
+        with _service(database, kafka, merge=args.merge) as address:
             for _ in range(args.rounds):
                 asyncio.run(_round(address, load))
-        with psycopg.connect(database) as conn:
-            row = conn.execute(
-                "SELECT count(*), sum(points), sum(octet_length(data)), pg_total_relation_size('tracking.metric_chunks')"
-                " FROM tracking.metric_chunks"
-            ).fetchone()
+            if args.merge:
+                _wait_for_mergers(database)
+            _print_storage(database)
+
+
+def _print_storage(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("VACUUM FULL tracking.metric_chunks")  # what the space will be when it is used again
+        row = conn.execute(
+            "SELECT count(*), sum(points), sum(octet_length(data)), pg_total_relation_size('tracking.metric_chunks')"
+            " FROM tracking.metric_chunks"
+        ).fetchone()
     assert row is not None
     chunks, points, size, whole = row
     print(
@@ -76,14 +84,22 @@ def main() -> None:
     )
 
 
+def _wait_for_mergers(database: str) -> None:
+    """Waits until no series is noted."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        while conn.execute("SELECT FROM tracking.metric_merges LIMIT 1").fetchone() is not None:
+            time.sleep(0.2)
+
+
 @contextmanager
-def _service(database: str, kafka: str) -> Iterator[str]:
+def _service(database: str, kafka: str, *, merge: bool) -> Iterator[str]:
     environ = {
         "HEADRACE_DATABASE": database,
         "HEADRACE_KAFKA": kafka,
         "HEADRACE_AUTH": "open",
         "HEADRACE_LISTEN": "127.0.0.1:0",
         "HEADRACE_SERVICE_SECRET": uuid.uuid4().hex,
+        "HEADRACE_MERGE_METRICS": str(merge),
     }
     command = [sys.executable, "-m", "headrace_tracking"]
     with subprocess.Popen(command, env=os.environ | environ, stdout=subprocess.PIPE, text=True) as process:

@@ -6,7 +6,7 @@ from typing import Final
 from headrace.api.tracking.v1 import tracking_service_pb2
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from headrace_kit.bus.choose import open_bus
-from headrace_kit.config import ServiceConfig
+from headrace_kit.config import ServiceConfig, setting
 from headrace_kit.db import Database, as_role, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.migrate import Schema, require_current
@@ -23,6 +23,10 @@ SCHEMA: Final = Schema("tracking", "headrace_tracking")
 class Config(ServiceConfig):
     """Settings of the tracking service."""
 
+    merge_metrics: bool = setting(
+        True, "Whether this process makes full chunks of small ones beside its other work; one process must."
+    )
+
 
 async def start(config: Config, runner: Runner) -> None:
     """Wires the service into the process."""
@@ -32,7 +36,7 @@ async def start(config: Config, runner: Runner) -> None:
     bus = runner.bus(open_bus(config))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
-    metrics = await start_metric_path(config, runner, db, bus)
+    metrics = await start_metric_path(config, runner, db, bus, merge=config.merge_metrics)
     runner.check(db.check)
     runner.serve(
         Servicer(

@@ -83,10 +83,10 @@ def latest(columns: Columns) -> int:
     return int(top[0])
 
 
-def cut(columns: Columns, zstd: Zstd) -> Iterator[Chunk]:
+def cut(columns: Columns, zstd: Zstd, most_points: int = MOST_POINTS) -> Iterator[Chunk]:
     """Chunks of ordered points."""
-    for start in range(0, len(columns), MOST_POINTS):
-        part = columns[start : start + MOST_POINTS]
+    for start in range(0, len(columns), most_points):
+        part = columns[start : start + most_points]
         yield Chunk(len(part), bounds(part), _pack(part, zstd))
 
 

@@ -21,6 +21,7 @@ from headrace_tracking.columns import Columns
 from headrace_tracking.doors import RunAddress
 from headrace_tracking.frames import MOST_BYTES
 from headrace_tracking.ingest import IngestService
+from headrace_tracking.merger.loop import MetricMerger
 from headrace_tracking.packer import Packer, Parcel, durable
 from headrace_tracking.visible import Visible
 from headrace_tracking.writer.loop import MetricWriter
@@ -64,9 +65,9 @@ class MetricPath:
 
 
 async def start_metric_path(
-    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, topic: Topic = FRAMES
+    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, topic: Topic = FRAMES, *, merge: bool = True
 ) -> MetricPath:
-    """Wires edge, writer and reads into the process; `db` is in the request role."""
+    """Wires edge, writer, merger (with `merge`) and reads into the process; `db` is in the request role."""
     await asyncio.to_thread(bus.ensure_topics, {topic.name: topic.partitions, topic.dead_letters: 1})
     partitions = len(await asyncio.to_thread(bus.end_offsets, [topic.name]))
     packer = Packer(runner.producer(bus.producer()), partitions, runner.fail, topic=topic.name)
@@ -81,6 +82,8 @@ async def start_metric_path(
     )
     letters = runner.producer(bus.producer())
     runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name))
+    if merge:
+        runner.worker(MetricMerger(config.database, runner.fail))
     return MetricPath(db, packer, await runner.resource(Visible(config.database, db)))
 
 

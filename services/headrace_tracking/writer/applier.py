@@ -1,7 +1,8 @@
 """Applies frames to PostgreSQL: the points, the marks and the offset of each poll in one transaction."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from headrace_kit.bus import Partition, Producer, Received
 from headrace_tracking import chunks
 from headrace_tracking.columns import BadColumns, Columns, Zstd
 from headrace_tracking.frames import HeaderCheck
+from headrace_tracking.merger import store as merges
 from headrace_tracking.writer import letters, sequence, store
 from headrace_tracking.writer.batch import Arrival, Gathering, read
 from headrace_tracking.writer.letters import Letter, PoisonShare
@@ -22,6 +24,8 @@ from headrace_tracking.writer.store import Connection, Latest, Move, Parked, Run
 log = logging.getLogger(__name__)
 
 _LOCK_HELD_S: Final = 30
+_SMALL: Final = chunks.MOST_POINTS // 2
+_NOTED: Final = 1 / 8  # of the small chunks: a note costs as much as such a chunk, and eight are worth a merge
 
 
 class Fenced(Exception):  # noqa: N818 - says what happened
@@ -51,8 +55,17 @@ class Applier:
     transaction ended. `share` outlives it.
     """
 
-    def __init__(self, conn: Connection, producer: Producer, share: PoisonShare) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        producer: Producer,
+        share: PoisonShare,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`chance` gives numbers from 0 to 1: whether a small chunk is noted for the merger."""
         self._conn = conn
+        self._chance = chance
         self._producer = producer
         self._share = share
         self._zstd = Zstd()
@@ -185,6 +198,10 @@ class Applier:
             self._conn, ((name, chunk) for name, points in kept.items() for chunk in chunks.cut(points, self._zstd))
         )
         store.raise_latest(self._conn, _latest(kept, experiments))
+        # By chance, so that nothing must be counted: of a series with 50 small chunks one is noted in 99.9 % of cases.
+        noted = [name for name, points in kept.items() if len(points) < _SMALL and self._chance() < _NOTED]
+        if noted:
+            merges.add_notes(self._conn, noted)
 
     def _not_yet_there(self, series: Mapping[Series, Columns]) -> dict[Series, Columns]:
         """Of points from unary calls, those that no call before has brought."""
