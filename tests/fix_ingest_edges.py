@@ -129,12 +129,16 @@ class Connection:
         await asyncio.wait([self._task])
 
 
+def _load(seq: int) -> Any:
+    raise AssertionError(f"frame {seq} was never moved out of memory")
+
+
 @dataclass
 class Client:
     """A training process: its stream, and its connection while it has one."""
 
     stream: Stream
-    outbox: Outbox = field(default_factory=Outbox)
+    outbox: Outbox = field(default_factory=lambda: Outbox(_load))
     connection: Connection | None = None
 
     def read(self) -> None:
@@ -170,8 +174,8 @@ class Client:
 class EdgesAndWriters(MetricPath):
     """The bus and the group are lists; what is acknowledged is what an edge said, not what the machine knows."""
 
-    stream = None  # its rule: here edges make the records
-    log_metrics = None
+    stream: Any = None  # its rule: here edges make the records
+    log_metrics: Any = None
 
     def __init__(self, dsn: str, make: MakeApplier, edges: Edges) -> None:
         super().__init__(dsn, make)

@@ -162,7 +162,7 @@ class MetricPath(RuleBasedStateMachine):
                 record.MergeFrom(self.packed(self.streams[index], seq))
             self.log[self.partition(partition)].append(record.SerializeToString())
 
-    def series(self, places: list[tuple[str, int, int]]) -> dict[str, list[Point]]:
+    def series(self, places: Sequence[tuple[str, int, int]]) -> dict[str, list[Point]]:
         """Points at these places, no two with the same value."""
         series: dict[str, list[Point]] = {}
         for key, time, step in places:

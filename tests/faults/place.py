@@ -155,7 +155,7 @@ class Directory(ThreadingHTTPServer):
 
 
 class _Answer(BaseHTTPRequestHandler):
-    server: Directory
+    server: Directory  # pyright: ignore[reportIncompatibleVariableOverride] # the one that makes it
 
     def do_GET(self) -> None:
         address = self.server.address()

@@ -99,7 +99,7 @@ class Slow:
 
     merger: Merger
     conn: psycopg.Connection
-    open: list[psycopg.Transaction] = field(default_factory=list)
+    open: list[Any] = field(default_factory=list)
 
     def begin(self) -> None:
         if not self.open:

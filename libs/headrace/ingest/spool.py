@@ -197,4 +197,5 @@ def _next_payload(file: FileIO) -> bytes | None:
 
 def _lock(file: FileIO) -> None:
     """Raises BlockingIOError where another process, or another open file of this one, holds it."""
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
