@@ -112,7 +112,7 @@ class ActiveRun:
         steps: Iterable[SupportsIndex] | None = None,
         times: Iterable[datetime | float] | None = None,
     ) -> None:
-        """Records many points of one series, at less than 0.1 microseconds each.
+        """Records many points of one series, at 0.1 to 0.2 microseconds each.
 
         Lists or one-dimensional arrays, of the same length. Without `steps` they count from 0; without `times` all are
         now. Where one item is not acceptable, or the lengths differ, none of the points is recorded.
@@ -125,7 +125,7 @@ class ActiveRun:
         columns: Mapping[str, Iterable[SupportsFloat]],
         times: Iterable[datetime | float] | None = None,
     ) -> None:
-        """Records many points of several series that share their steps, at less than 0.1 microseconds each.
+        """Records many points of several series that share their steps, at 0.1 to 0.2 microseconds each.
 
         Such as `log_columns(range(1000), {"loss": losses, "accuracy": accuracies})`, with lists or one-dimensional
         arrays, all of the same length, which may be changed afterwards. Without `steps` they count from 0; without
