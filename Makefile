@@ -17,7 +17,7 @@ up: .venv/ready ## start Headrace and leave it running (Ctrl-C stops it)
 
 test: .venv/ready ## all tests, on real PostgreSQL, Kafka and MinIO
 	@$(BIN)/python -m headrace_kit.testing.backends install
-	$(BIN)/pytest -m "not docker"
+	$(BIN)/pytest -m "not docker and not faults"
 
 test-docker: .venv/ready ## the tests that need a Docker engine: testcontainers and the Headrace image
 	$(BIN)/pytest -m docker

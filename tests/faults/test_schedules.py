@@ -9,7 +9,7 @@ from faults.run import play_all
 
 
 @pytest.mark.real
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.timeout(1200)
 def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
     said: list[str] = []
