@@ -51,6 +51,7 @@ class ModelCache:
     def __init__(
         self, folder: Path, address: str, secret: str, telemetry: Telemetry, *, limit_s: float, most_bytes: int
     ) -> None:
+        folder = folder.resolve()  # instances look for it from directories of their own
         self._models = folder / "models"
         self._incoming = folder / "incoming"
         self._secret = secret

@@ -116,7 +116,8 @@ async def test_promotion_becomes_a_model_that_answers(
     deploying: Any, artifacts: FakeArtifacts, registry: Registry, tmp_path: Path
 ) -> None:
     model_id = artifacts.add("default", sklearn_model(tmp_path / "m"))
-    async with deploying(allow_model_code=False, standby_instance=True) as watcher:
+    relative = Path(os.path.relpath(tmp_path / "work"))
+    async with deploying(allow_model_code=False, standby_instance=True, work_dir=relative) as watcher:
         registry.promote("wine", 1, model_id)
         deployment = await watcher.serves(1)
         assert deployment.path == "/serving/wine/invocations"
