@@ -94,6 +94,11 @@ def deploying(database: str, tmp_path: Path, artifacts: FakeArtifacts) -> Callab
     return start
 
 
+def from_here(folder: Path) -> Path:
+    """The same folder as a relative path."""
+    return Path(os.path.relpath(folder))
+
+
 def processes(folder: Path) -> list[int]:
     """Model processes of this test that run, standbys too."""
     found = []
@@ -116,8 +121,9 @@ async def test_promotion_becomes_a_model_that_answers(
     deploying: Any, artifacts: FakeArtifacts, registry: Registry, tmp_path: Path
 ) -> None:
     model_id = artifacts.add("default", sklearn_model(tmp_path / "m"))
-    relative = Path(os.path.relpath(tmp_path / "work"))
-    async with deploying(allow_model_code=False, standby_instance=True, work_dir=relative) as watcher:
+    async with deploying(
+        allow_model_code=False, standby_instance=True, work_dir=from_here(tmp_path / "work")
+    ) as watcher:
         registry.promote("wine", 1, model_id)
         deployment = await watcher.serves(1)
         assert deployment.path == "/serving/wine/invocations"
