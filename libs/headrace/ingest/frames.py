@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from operator import sub
 from typing import Final
 
 from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns, SeriesHeader
@@ -43,7 +42,8 @@ def make_frames(points: Sequence[Point], limits: Limits, refuse: Callable[[str, 
     they would take all its other points with them.
     """
     for start in range(0, len(points), limits.points):
-        yield from _fitting(_with_good_keys(points[start : start + limits.points], refuse), limits.size_bytes)
+        good = _with_good_keys(points[start : start + limits.points], refuse)
+        yield from _fitting(_as_blocks(good), limits.size_bytes)
 
 
 def make_mixed_frames(
@@ -59,7 +59,7 @@ def make_mixed_frames(
             blocks += _as_blocks(_with_good_keys(list(some), refuse))  # type: ignore[arg-type] # tuples are points
         else:
             blocks += some  # type: ignore[arg-type] # and what is no tuple is a block
-    yield from _fitting_blocks(blocks, limits.size_bytes)
+    yield from _fitting(blocks, limits.size_bytes)
 
 
 def points_of(frame: Frame) -> int:
@@ -74,18 +74,6 @@ def _with_good_keys(points: Sequence[Point], refuse: Callable[[str, int], None])
     return [point for point in points if point[0] not in bad] if bad else points
 
 
-def _fitting(points: Sequence[Point], most_bytes: int) -> Iterator[Frame]:
-    if not points:
-        return
-    frame = _pack(points)
-    if len(points) == 1 or frame.ByteSize() + _SEQ_BYTES <= most_bytes:
-        yield frame
-        return
-    half = len(points) // 2
-    yield from _fitting(points[:half], most_bytes)
-    yield from _fitting(points[half:], most_bytes)
-
-
 def _as_blocks(points: Sequence[Point]) -> list[Block]:
     series: dict[str, list[Point]] = {}
     for point in points:
@@ -97,10 +85,10 @@ def _as_blocks(points: Sequence[Point]) -> list[Block]:
     return made
 
 
-def _fitting_blocks(blocks: Sequence[Block], most_bytes: int) -> Iterator[Frame]:
+def _fitting(blocks: Sequence[Block], most_bytes: int) -> Iterator[Frame]:
     if not blocks:
         return
-    frame = _pack_blocks(blocks)
+    frame = _pack(blocks)
     if frame.ByteSize() + _SEQ_BYTES <= most_bytes or (len(blocks) == 1 and len(blocks[0]) == 1):
         yield frame
         return
@@ -110,10 +98,10 @@ def _fitting_blocks(blocks: Sequence[Block], most_bytes: int) -> Iterator[Frame]
         half = len(blocks[0]) // 2
         parts = [blocks[0].cut(0, half)], [blocks[0].cut(half, len(blocks[0]))]
     for part in parts:
-        yield from _fitting_blocks(part, most_bytes)
+        yield from _fitting(part, most_bytes)
 
 
-def _pack_blocks(blocks: Sequence[Block]) -> Frame:
+def _pack(blocks: Sequence[Block]) -> Frame:
     series: dict[str, list[Block]] = {}
     for block in blocks:
         series.setdefault(block.key, []).append(block)
@@ -125,18 +113,3 @@ def _pack_blocks(blocks: Sequence[Block]) -> Frame:
     )
     headers = [SeriesHeader(key=key, count=sum(map(len, of_key))) for key, of_key in series.items()]
     return Frame(series=headers, columns=columns.SerializeToString())
-
-
-def _pack(points: Sequence[Point]) -> Frame:
-    series: dict[str, list[Point]] = {}
-    for point in points:
-        series.setdefault(point[0], []).append(point)
-    _, values, steps, times = zip(*chain.from_iterable(series.values()), strict=True)
-    columns = MetricColumns(step_deltas=_deltas(steps), time_deltas=_deltas(times), values=values)
-    headers = [SeriesHeader(key=key, count=len(of_key)) for key, of_key in series.items()]
-    return Frame(series=headers, columns=columns.SerializeToString())
-
-
-def _deltas(column: Sequence[int]) -> Iterator[int]:
-    """Each item less the one before, the first less 0."""
-    return map(sub, column, chain((0,), column))
