@@ -9,6 +9,7 @@ from headrace.api.artifacts.v1 import artifacts_events_pb2
 from headrace.api.deployment.v1 import deployment_events_pb2
 from headrace.api.registry.v1 import registry_events_pb2
 from headrace.api.tracking.v1 import metrics_pb2, tracking_events_pb2
+from headrace_kit.bus.dead_letters import letters_of
 
 _DAY_S: Final = 86_400
 
@@ -30,7 +31,7 @@ class Topic:
     @property
     def dead_letters(self) -> str:
         """Where records go that could not be handled."""
-        return f"{self.name}.dlq"
+        return letters_of(self.name)
 
 
 FRAMES: Final = Topic(

@@ -36,13 +36,13 @@ def public_addresses(entries: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for entry in entries:
-        names, given, address = entry.rpartition("=")
-        if given and names not in DESCRIPTORS:
-            raise ValueError(f"there is no service {names!r}; there are {', '.join(DESCRIPTORS)}")
+        name, given, address = entry.rpartition("=")
+        if given and name not in DESCRIPTORS:
+            raise ValueError(f"there is no service {name!r}; there are {', '.join(DESCRIPTORS)}")
         port = address.rpartition(":")[2]
         if ":" not in address or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"must be host:port, :port or service=host:port, got {entry!r}")
-        found |= {names: address} if given else dict.fromkeys(DESCRIPTORS.keys() - found.keys(), address)
+        found |= {name: address} if given else dict.fromkeys(DESCRIPTORS.keys() - found.keys(), address)
     return found
 
 

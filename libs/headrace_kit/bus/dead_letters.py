@@ -6,11 +6,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from headrace_kit.bus import Bus, Producer, Received, Record
+from headrace_kit.bus import Bus, Partition, Producer, Received, Record
 
 _POLL_S: Final = 1.0
 _PUBLISH_S: Final = 30.0
 _STORY: Final = "dlq_"
+_REASON_CHARACTERS: Final = 1_000
+
+
+def letters_of(topic: str) -> str:
+    """The topic that holds the dead letters of a topic."""
+    return f"{topic}.dlq"
+
+
+def story(where: Partition, offset: int, reason: str, **more: str) -> dict[str, bytes]:
+    """Headers that say why a record became a dead letter, and where it lay; a `DeadLetter` reads them."""
+    told = {
+        "reason": reason[:_REASON_CHARACTERS],
+        "topic": where.topic,
+        "partition": str(where.number),
+        "offset": str(offset),
+        **more,
+    }
+    return {_STORY + name: text.encode() for name, text in told.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,7 @@ class Replayed:
 
 def kept(bus: Bus, topic: str) -> Iterator[DeadLetter]:
     """The dead letters of a topic that there are now, oldest first. Raises BusUnavailable."""
-    letters = f"{topic}.dlq"
+    letters = letters_of(topic)
     ends = bus.end_offsets([letters])
     with closing(bus.reader([letters], {})) as reader:
         while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):

@@ -23,6 +23,7 @@ from headrace_kit.bus import (
     Producer,
     Received,
     Record,
+    dead_letters,
 )
 from headrace_kit.bus.cloudevents import CloudEvent, MalformedEvent, from_received
 from headrace_kit.telemetry import Telemetry
@@ -53,7 +54,6 @@ _FORGET_EVERY_S: Final = 600.0
 _FORGET_ROWS: Final = 10_000
 _DEAD_LETTER_S: Final = 30.0
 _POLL_RECORDS: Final = 100
-_REASON_CHARACTERS: Final = 1_000
 _NO_TELEMETRY: Final = Telemetry()
 
 
@@ -224,16 +224,13 @@ class EventConsumer(Worker):
 
     def _bury(self, producer: Producer, received: Received, error: Exception) -> bool:
         """Puts the record with its story on the dead-letter topic; False when the bus does not take it now."""
-        story = {
-            "dlq_reason": f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS],
-            "dlq_consumer": self._group,
-            "dlq_topic": received.partition.topic,
-            "dlq_partition": str(received.partition.number),
-            "dlq_offset": str(received.offset),
-        }
-        headers = {**received.headers, **{name: value.encode() for name, value in story.items()}}
+        story = dead_letters.story(
+            received.partition, received.offset, f"{type(error).__name__}: {error}", consumer=self._group
+        )
+        reason = story["dlq_reason"].decode()
         try:
-            letter = Record(f"{received.partition.topic}.dlq", received.key, received.value, headers)
+            topic = dead_letters.letters_of(received.partition.topic)
+            letter = Record(topic, received.key, received.value, {**received.headers, **story})
             producer.publish(letter).result(_DEAD_LETTER_S)
         except BusBroken:
             raise
@@ -241,11 +238,11 @@ class EventConsumer(Worker):
             log.error("%s: %s waits to become a dead letter: %s", self.name, _where(received), failure)  # noqa: TRY400 - the bus's story, not ours
             return False
         self._dead_letters += 1
-        log.error("%s: %s is a dead letter: %s", self.name, _where(received), story["dlq_reason"])
+        log.error("%s: %s is a dead letter: %s", self.name, _where(received), reason)
         if self._dead_letters > self._most_dead_letters:
             raise TooManyDeadLetters(
                 f"{self.name}: {self._dead_letters} events in a row became dead letters, the last because of"
-                f" {story['dlq_reason']}; nothing more is consumed until that is mended"
+                f" {reason}; nothing more is consumed until that is mended"
             )
         return True
 

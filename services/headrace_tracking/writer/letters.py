@@ -8,11 +8,10 @@ from google.protobuf.message import DecodeError
 
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit.bus import MAX_RECORD_BYTES, Partition, Producer, Record
-from headrace_kit.bus.dead_letters import DeadLetter
+from headrace_kit.bus.dead_letters import DeadLetter, letters_of, story
 
 _PUBLISH_S: Final = 30.0
 _HEADERS_BYTES: Final = 8192
-_REASON_CHARACTERS: Final = 1000
 _WINDOW: Final = 1000
 
 
@@ -67,16 +66,10 @@ def publish(producer: Producer, letters: Sequence[Letter]) -> None:
     futures = [
         producer.publish(
             Record(
-                topic=f"{letter.partition.topic}.dlq",
+                topic=letters_of(letter.partition.topic),
                 key=b"",
                 value=letter.value[:most],
-                headers={
-                    "dlq_reason": letter.reason[:_REASON_CHARACTERS].encode(),
-                    "dlq_topic": letter.partition.topic.encode(),
-                    "dlq_partition": str(letter.partition.number).encode(),
-                    "dlq_offset": str(letter.offset).encode(),
-                    "dlq_bytes": str(len(letter.value)).encode(),
-                },
+                headers=story(letter.partition, letter.offset, letter.reason, bytes=str(len(letter.value))),
             )
         )
         for letter in letters
