@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from psycopg import conninfo
 
 from fix_backends import a_database
 from headrace_kit.testing.backends import Backends
+from headrace_kit.testing.backends.processes import free_port
 
 SERVICES: Final = ("identity", "tracking", "artifacts", "registry", "deployment", "events", "gateway")
 _READY_S: Final = 60
@@ -180,14 +180,10 @@ def up(data: Path, environ: dict[str, str] | None = None) -> Iterator[str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 def _headrace() -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from headrace.models import save_callable
 from headrace_deployment.targets import InstanceSpec
 from headrace_deployment.targets.local import LocalTarget
 from headrace_kit import rpc
+from headrace_kit.testing.backends.processes import free_port
 
 ROW = {"dataframe_records": [{"seconds": 0.0}]}
 State = deployment_pb2.Deployment.State
@@ -42,9 +42,7 @@ def model(folder: Path, answer: str) -> Path:
 @contextmanager
 def service(database: str, artifacts: FakeArtifacts, folder: Path) -> Iterator[ServiceProcess]:
     """`python -m headrace_deployment`, killed at the end with whatever it started."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     environ = {
         "HEADRACE_LISTEN": address,
         "HEADRACE_DATABASE": database,
