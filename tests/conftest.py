@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["fix_backends", "fix_platform"]
+pytest_plugins = ["fix_backends", "fix_client", "fix_platform"]
 
 
 @pytest.fixture(autouse=True)

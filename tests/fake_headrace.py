@@ -7,6 +7,7 @@ stream at a chosen place.
 import hashlib
 import json
 import threading
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -159,6 +160,8 @@ class FakeTracking:
         self.models: dict[str, tracking_pb2.LoggedModel] = {}
         self.at_least: list[metrics_pb2.Position] = []
         self.history: list[tuple[int, int, float]] = []
+        self.break_once = False
+        """Cut the next reading of the history off after its first block."""
         self.failures: list[errors.DomainError] = []
         """The next calls fail so."""
         self.metadata: list[tuple[str, str]] = []
@@ -242,14 +245,21 @@ class FakeTracking:
         self._run(request.run_id, context).inputs.extend(request.inputs)
         return tracking_wire.LogInputsResponse()
 
-    def GetMetricHistory(self, request: Any, context: Any) -> Any:
+    def ReadMetrics(self, request: Any, context: Any) -> Iterator[Any]:
         self._begin(context)
-        start = int(request.page_token or 0)
-        page = self.history[start : start + 3]
-        more = str(start + 3) if start + 3 < len(self.history) else ""
-        return tracking_wire.GetMetricHistoryResponse(
-            steps=[p[0] for p in page], time_ms=[p[1] for p in page], values=[p[2] for p in page], next_page_token=more
-        )
+        for start in range(0, len(self.history), 3):
+            if start == 3 and self.break_once:
+                self.break_once = False
+                context.abort(grpc.StatusCode.UNAVAILABLE, "cut off")
+            steps, times, values = zip(*self.history[start : start + 3], strict=True)
+            block = metrics_pb2.MetricBlock(
+                run_id=request.run_ids[0],
+                key=request.keys[0],
+                steps=array("q", steps).tobytes(),
+                time_ms=array("q", times).tobytes(),
+                values=array("d", values).tobytes(),
+            )
+            yield tracking_wire.ReadMetricsResponse(block=block)
 
     def CreateLoggedModel(self, request: Any, context: Any) -> Any:
         self._begin(context)

@@ -1,6 +1,7 @@
 """The tracking service alone, with a door to the metric path that only notes who came."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from headrace_kit.db import Database, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.rpc import Servicer
 from headrace_tracking import app, store
-from headrace_tracking.doors import RunAddress
+from headrace_tracking.doors import Asked, RunAddress
 from headrace_tracking.service import TrackingService
 
 if TYPE_CHECKING:
@@ -49,6 +50,18 @@ class NotedDoor:
         self, run: RunAddress, request: tracking_service_pb2.GetMetricHistoryRequest
     ) -> tracking_service_pb2.GetMetricHistoryResponse:
         return tracking_service_pb2.GetMetricHistoryResponse(next_page_token=f"{run.run_id.hex} {request.key}")
+
+    async def read(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.ReadMetricsResponse]:
+        for run_id in asked.run_ids:
+            yield tracking_service_pb2.ReadMetricsResponse(block=metrics_pb2.MetricBlock(run_id=run_id.hex))
+
+    async def watch(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.WatchMetricsResponse]:
+        yield tracking_service_pb2.WatchMetricsResponse()
+
+    async def turns(self) -> AsyncIterator[None]:
+        while True:
+            yield
+            await asyncio.sleep(0.1)
 
     async def wait_for(self, positions: Sequence[metrics_pb2.Position], seconds: float | None) -> None:
         self.waited.append((positions[-1].offset, seconds))

@@ -1,7 +1,7 @@
 """A client of one Headrace: what the functions of `headrace` do, on an address of its own."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import capture, errors, retry
+from headrace import capture, errors, retry, watching
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
@@ -19,7 +19,7 @@ from headrace.deployments import Deployments
 from headrace.events import Events
 from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
-from headrace.records import Experiment, MetricHistory, Run, timestamp
+from headrace.records import Experiment, MetricHistory, MetricUpdate, Run, timestamp
 from headrace.registry import Registry
 from headrace.runs import ActiveRun
 from headrace.tables import RunTable
@@ -169,13 +169,33 @@ class Client:
 
     def metric_history(self, run_id: str, key: str) -> MetricHistory:
         """All points of one series that are visible; none for a key that was never logged. Raises NotFound for the run."""
-        history = MetricHistory(key)
-        request = wire.GetMetricHistoryRequest(run_id=run_id, key=key, page_size=100_000)
-        for page in self.connection.pages(lambda c: c.tracking.GetMetricHistory, request):
-            history.steps.extend(page.steps)
-            history.times_ms.extend(page.time_ms)
-            history.values.extend(page.values)
-        return history
+        return self.metric_histories([run_id], [key]).get((run_id, key)) or MetricHistory(key)
+
+    def metric_histories(
+        self, run_ids: Sequence[str], keys: Sequence[str] = ()
+    ) -> Mapping[tuple[str, str], MetricHistory]:
+        """All visible points of many series in one call, by (run id, key).
+
+        Of at most 100 runs and 1,000 keys; without keys, of all that the runs have. A series without points is absent.
+        Raises NotFound when one of the runs is not there.
+        """
+        return watching.read(self.connection, run_ids, keys)
+
+    def watch_metrics(self, run_ids: Sequence[str], keys: Sequence[str] = ()) -> Iterator[MetricUpdate]:
+        """All visible points of these series, then new ones within a few tenths of a second, for as long as you iterate.
+
+        Of at most 100 runs and 1,000 keys; without keys, of all that the runs have or come to have. `update.apply(history)`
+        keeps a history as the series is. After a broken connection all points come again, at offset 0. Raises NotFound
+        when one of the runs is not there, Unavailable when the server is away for longer than the client has patience.
+        """
+        return watching.metrics(self.connection, run_ids, keys)
+
+    def watch_run(self, run_id: str, *, until_end: bool = True) -> Iterator[Run]:
+        """The run as it is, then again whenever it changed: state, params, tags, inputs, latest metrics.
+
+        Ends when the run has; without `until_end` it goes on. Raises NotFound, and Unavailable as `watch_metrics`.
+        """
+        return watching.run(self.connection, run_id, until_end=until_end)
 
     def close(self) -> None:
         """Closes the connections. Runs under way are to be ended before."""
@@ -227,3 +247,6 @@ start_run = of_default(Client.start_run, _itself)
 get_run = of_default(Client.get_run, _itself)
 search_runs = of_default(Client.search_runs, _itself)
 metric_history = of_default(Client.metric_history, _itself)
+metric_histories = of_default(Client.metric_histories, _itself)
+watch_metrics = of_default(Client.watch_metrics, _itself)
+watch_run = of_default(Client.watch_run, _itself)

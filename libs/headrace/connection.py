@@ -136,6 +136,18 @@ class Connection:
 
         return self.patiently(attempt) if again else attempt()
 
+    def stream(self, method: "Callable[[Connection], grpc.UnaryStreamMultiCallable[Q, A]]", request: Q) -> Iterator[A]:
+        """The answers of a method that streams, once. Close it, or read it to its end. Raises HeadraceError."""
+        call = method(self)(request, metadata=self.metadata())
+        try:
+            for answer in call:
+                self._reached = True
+                yield answer
+        except grpc.RpcError as error:
+            raise self.failure(error) from None
+        finally:
+            call.cancel()
+
     def pages(
         self, method: "Callable[[Connection], grpc.UnaryUnaryMultiCallable[PageQ, PageA]]", request: PageQ
     ) -> Iterator[PageA]:

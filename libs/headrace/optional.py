@@ -10,3 +10,13 @@ def pandas() -> ModuleType:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error}; frames need it: pip install pandas", name=error.name) from None
     return pandas
+
+
+def arrow() -> ModuleType:
+    """As `pandas`, for pyarrow."""
+    try:
+        import pyarrow  # noqa: PLC0415, ICN001 - as above
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; Arrow tables need it: pip install pyarrow", name=error.name) from None
+    module: ModuleType = pyarrow
+    return module

@@ -1,5 +1,6 @@
 """What the client answers with: plain read-only values made from the messages on the wire."""
 
+import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from headrace.api.artifacts.v1 import artifacts_pb2
 from headrace.api.deployment.v1 import deployment_pb2
 from headrace.api.registry.v1 import registry_pb2
-from headrace.api.tracking.v1 import tracking_pb2
-from headrace.optional import pandas
+from headrace.api.tracking.v1 import metrics_pb2, tracking_pb2
+from headrace.optional import arrow, pandas
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,56 @@ class MetricHistory:
         """The points as (step, time in ms, value)."""
         return iter(zip(self.steps, self.times_ms, self.values, strict=True))
 
+    def extend(self, block: metrics_pb2.MetricBlock) -> None:
+        """Puts the points of a block behind those that are here."""
+        for column, data in ((self.steps, block.steps), (self.times_ms, block.time_ms), (self.values, block.values)):
+            came = array(column.typecode, data)
+            if sys.byteorder == "big":
+                came.byteswap()
+            column.extend(came)
+
+    def to_arrow(self) -> "pa.Table":
+        """A table with the columns step, time (UTC) and value. Needs pyarrow."""
+        library = arrow()
+        columns = (
+            ("step", library.int64(), self.steps),
+            ("time", library.timestamp("ms", "UTC"), self.times_ms),
+            ("value", library.float64(), self.values),
+        )
+        table: pa.Table = library.table(
+            {
+                name: library.Array.from_buffers(kind, len(column), [None, library.py_buffer(column.tobytes())])
+                for name, kind, column in columns
+            }
+        )
+        return table
+
     def to_pandas(self) -> "pd.DataFrame":
         """A frame with the columns step, time (UTC) and value. Needs pandas."""
         library = pandas()
         times = library.to_datetime(list(self.times_ms), unit="ms", utc=True)
         frame: pd.DataFrame = library.DataFrame({"step": list(self.steps), "time": times, "value": list(self.values)})
         return frame
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUpdate:
+    """What changed a series that is watched."""
+
+    run_id: str
+    offset: int
+    """So many points of the series stay as they are; what stood behind them is replaced by `points`."""
+    points: MetricHistory
+
+    def apply(self, history: MetricHistory) -> None:
+        """Makes a history that had all updates before this one as the series is now."""
+        for column, came in (
+            (history.steps, self.points.steps),
+            (history.times_ms, self.points.times_ms),
+            (history.values, self.points.values),
+        ):
+            del column[self.offset :]
+            column.extend(came)  # type: ignore[arg-type] # of the same kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,13 +83,17 @@ class Database:
             await conn.execute("SELECT 1")
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncIterator[Connection]:
+    async def tenant(self, tenant_id: str, *, snapshot: bool = False) -> AsyncIterator[Connection]:
         """A transaction that sees and writes the rows of one tenant alone; commits at the end, rolls back on error.
+
+        With `snapshot` it only reads, and all its statements see the same moment.
 
         Errors of the driver come out as DomainError: a broken constraint as the service's table says, a full disk as
         STORE_FULL, a lost or busy database as BACKEND_UNAVAILABLE.
         """
         async with self._transaction() as conn:
+            if snapshot:
+                await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await conn.execute("SELECT set_config('headrace.tenant', %(tenant)s, true)", {"tenant": tenant_id})
             yield conn
 

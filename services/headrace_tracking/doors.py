@@ -3,7 +3,7 @@
 The metric path (edge, writer, history) implements it; `app.py` puts the two together.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -18,6 +18,16 @@ class RunAddress:
     tenant_id: str
     experiment_id: int
     run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The series of a request."""
+
+    tenant_id: str
+    run_ids: Sequence[UUID]
+    keys: Sequence[str]
+    """None means all that the runs have."""
 
 
 class MetricDoor(Protocol):
@@ -39,6 +49,24 @@ class MetricDoor(Protocol):
 
         Reads key, page_size and page_token of the request; `at_least` was waited for before.
         Raises InvalidField for a bad key, page_size or page_token.
+        """
+        ...
+
+    def read(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.ReadMetricsResponse]:
+        """All points of these series; the runs were found before."""
+        ...
+
+    def watch(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.WatchMetricsResponse]:
+        """All points of these series, then new ones, without end; the runs were found before.
+
+        Raises DomainError SERVICE_UNAVAILABLE when this process drains.
+        """
+        ...
+
+    def turns(self) -> AsyncIterator[None]:
+        """A turn now, and then whenever something may have become visible: a few in a second, without end.
+
+        Raises DomainError SERVICE_UNAVAILABLE when this process drains.
         """
         ...
 

@@ -75,9 +75,7 @@ async def read_page(
     size = paging.page_size(request.page_size, default=_PAGE, most=_LARGEST_PAGE)
     binding = ("metric history", run_id.hex, key)
     after = _place(request.page_token, binding)
-    start = (after.time_ms, after.step) if after else (_LEAST, _LEAST)
-    async with store.chunks_from(conn, run_id, key, *start) as cursor:
-        points = await _points(cursor, after, size + 1)
+    points = await points_behind(conn, run_id, key, after, size + 1)
     page = points[:size]
     token = ""
     if len(points) > size:
@@ -86,6 +84,16 @@ async def read_page(
     return tracking_service_pb2.GetMetricHistoryResponse(
         time_ms=page.times.tolist(), steps=page.steps.tolist(), values=page.values.tolist(), next_page_token=token
     )
+
+
+async def points_behind(conn: Connection, run_id: UUID, key: str, after: Place | None, count: int) -> Columns:
+    """The first `count` points of a series, or all there are; with `after` only those behind it.
+
+    In a transaction. Raises DomainError DATA_LOST for a damaged chunk.
+    """
+    start = (after.time_ms, after.step) if after else (_LEAST, _LEAST)
+    async with store.chunks_from(conn, run_id, key, *start) as cursor:
+        return await _points(cursor, after, count)
 
 
 async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, count: int) -> Columns:

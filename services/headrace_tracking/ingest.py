@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 import grpc
 from typing_extensions import override
 
-from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.tracking.v1 import ingest_service_pb2 as pb
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace.api.tracking.v1.ingest_service_pb2_grpc import IngestServiceServicer
@@ -20,6 +19,7 @@ from headrace_tracking.doors import RunAddress
 from headrace_tracking.frames import HeaderCheck
 from headrace_tracking.packer import Packer, Parcel, Room, durable
 from headrace_tracking.store import metrics as store
+from headrace_tracking.visible import going_away
 
 _WINDOW_BYTES: Final = 8 << 20
 _MOST_SEQ: Final = 2**63 - 1
@@ -48,7 +48,7 @@ class IngestService(IngestServiceServicer):
         self._streams.add(stream)
         try:
             if self._draining:
-                raise _going_away()
+                raise going_away()
             yield pb.StreamMetricsResponse(
                 opened=pb.StreamOpened(
                     applied_seq=applied_seq,
@@ -68,7 +68,7 @@ class IngestService(IngestServiceServicer):
         """Takes no more frames, nor streams; those that are open end with the acknowledgements of what is under way."""
         self._draining = True
         for stream in self._streams:
-            stream.end(_going_away())
+            stream.end(going_away())
 
     async def _open(self, requests: Requests) -> "tuple[_Stream, int]":
         request = await anext(requests, None)
@@ -222,11 +222,3 @@ class _Stream:
         return metrics_pb2.RoutedFrame(
             tenant_id=self._run.tenant_id, run_id=self._run.run_id.hex, producer_id=self._producer_id, frame=frame
         )
-
-
-def _going_away() -> DomainError:
-    return DomainError(
-        error_reason_pb2.ERROR_REASON_SERVICE_UNAVAILABLE,
-        "this server is going away; reconnect and send again what has no acknowledgement",
-        retry_after_s=0.5,
-    )

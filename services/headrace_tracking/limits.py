@@ -29,6 +29,8 @@ DATASET_SCHEMA: Final = 1_048_575
 DATASET_PROFILE: Final = 16_777_215
 INPUT_TAG_KEY: Final = 255
 INPUT_TAG_VALUE: Final = 500
+RUNS_READ: Final = 100
+KEYS_READ: Final = 1_000
 
 DOCUMENT_BYTES: Final = 480 << 10
 """Most bytes of all params, or all tags, of one resource: an event that carries both fits in a record of 1 MiB."""
@@ -52,6 +54,12 @@ def text(field: str, value: str, most: int, *, least: int = 0) -> str:
     if "\x00" in value:
         raise InvalidField(field, "must not hold the character NUL")
     return value
+
+
+def count(field: str, values: Sequence[object], most: int, *, least: int = 0) -> None:
+    """So many may a repeated field hold."""
+    if not least <= len(values) <= most:
+        raise InvalidField(field, f"must hold {f'{least} to' if least else 'at most'} {most:,}, got {len(values):,}")
 
 
 def key(field: str, value: str) -> str:

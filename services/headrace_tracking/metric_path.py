@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,9 +16,9 @@ from headrace_kit.errors import InvalidField
 from headrace_kit.lifecycle import Runner
 from headrace_kit.rpc import Servicer
 from headrace_kit.topics import FRAMES, Topic
-from headrace_tracking import columns, history, limits
+from headrace_tracking import blocks, columns, history, limits
 from headrace_tracking.columns import Columns
-from headrace_tracking.doors import RunAddress
+from headrace_tracking.doors import Asked, RunAddress
 from headrace_tracking.frames import MOST_BYTES
 from headrace_tracking.ingest import IngestService
 from headrace_tracking.merger.loop import MetricMerger
@@ -59,6 +59,21 @@ class MetricPath:
         async with self._db.tenant(run.tenant_id) as conn:
             return await history.read_page(conn, run.run_id, request)
 
+    def read(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.ReadMetricsResponse]:
+        """See `MetricDoor`."""
+        return blocks.read(self._db, asked)
+
+    def watch(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.WatchMetricsResponse]:
+        """See `MetricDoor`."""
+        return blocks.watch(self._db, self._visible, asked)
+
+    async def turns(self) -> AsyncIterator[None]:
+        """See `MetricDoor`."""
+        while True:
+            turn = self._visible.turn
+            yield
+            await self._visible.next_turn(turn)
+
     async def wait_for(self, positions: Sequence[metrics_pb2.Position], seconds: float | None) -> None:
         """See `MetricDoor`."""
         await self._visible.wait_for(positions, seconds)
@@ -84,7 +99,9 @@ async def start_metric_path(
     runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name))
     if merge:
         runner.worker(MetricMerger(config.database, runner.fail))
-    return MetricPath(db, packer, await runner.resource(Visible(config.database, db)))
+    visible = await runner.resource(Visible(config.database, db))
+    runner.on_drain(visible.end_watches)
+    return MetricPath(db, packer, visible)
 
 
 def _fitting(metrics: Sequence[tracking_pb2.Metric]) -> Iterator[Sequence[tracking_pb2.Metric]]:

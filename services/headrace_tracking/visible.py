@@ -17,6 +17,7 @@ from headrace_tracking.store import metrics as store
 
 log = logging.getLogger(__name__)
 
+_REST_S: Final = 0.1
 _POLL_S: Final = 0.5  # backs the notifications
 _RECONNECT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
@@ -35,6 +36,9 @@ class Visible:
         self._offsets: Mapping[int, int] = {}
         self._waiting: dict[asyncio.Future[None], Mapping[int, int]] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._turns = 0
+        self._turned = asyncio.Event()
+        self._ending = False
 
     async def open(self) -> None:
         """Begins to listen; the database may be away."""
@@ -65,6 +69,38 @@ class Visible:
         finally:
             self._waiting.pop(turn, None)
 
+    @property
+    def turn(self) -> int:
+        """Grows whenever something may have become visible; for `next_turn`."""
+        return self._turns
+
+    def check_open(self) -> None:
+        """Raises DomainError SERVICE_UNAVAILABLE once this process drains."""
+        if self._ending:
+            raise going_away()
+
+    async def next_turn(self, since: int) -> None:
+        """Waits for another turn than this one: ten times a second at most and, while PostgreSQL is there, twice at least.
+
+        Raises DomainError SERVICE_UNAVAILABLE once this process drains.
+        """
+        self.check_open()
+        await asyncio.sleep(_REST_S)
+        while self._turns == since:
+            self.check_open()
+            await self._turned.wait()
+        self.check_open()
+
+    def end_watches(self) -> None:
+        """Lets nobody wait in `next_turn` any more."""
+        self._ending = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._turns += 1
+        self._turned.set()
+        self._turned = asyncio.Event()
+
     def _holds(self, needed: Mapping[int, int]) -> bool:
         return all(self._offsets.get(partition, 0) > offset for partition, offset in needed.items())
 
@@ -85,6 +121,7 @@ class Visible:
                             await self._look()
                         async for _ in conn.notifies(timeout=_POLL_S, stop_after=1):
                             pass
+                        self._wake()
             except (psycopg.Error, DomainError) as error:
                 log.warning("not told of visible metrics for now: %s", error)
                 await asyncio.sleep(_RECONNECT_S)
@@ -100,6 +137,15 @@ class Visible:
             f"the metrics asked for are durable but not visible yet ({behind}); try again, or read without at_least",
             retry_after_s=1,
         )
+
+
+def going_away() -> DomainError:
+    """The error that ends streams when the process drains."""
+    return DomainError(
+        error_reason_pb2.ERROR_REASON_SERVICE_UNAVAILABLE,
+        "this server is going away; reconnect and send again what has no acknowledgement",
+        retry_after_s=0.5,
+    )
 
 
 def _needed(positions: Sequence[metrics_pb2.Position]) -> dict[int, int]:

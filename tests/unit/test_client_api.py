@@ -212,8 +212,9 @@ def test_runs_are_a_table(fake: FakeHeadrace, client: hr.Client) -> None:
         client.search_runs(limit=0)
 
 
-def test_history_is_read_page_by_page_into_columns(fake: FakeHeadrace, client: hr.Client) -> None:
+def test_history_is_read_into_columns_from_its_start_where_it_breaks(fake: FakeHeadrace, client: hr.Client) -> None:
     fake.tracking.history = [(step, 1_000 + step, step / 2) for step in range(8)]
+    fake.tracking.break_once = True
     history = client.metric_history("r", "loss")
     assert len(history) == 8
     assert list(history) == fake.tracking.history

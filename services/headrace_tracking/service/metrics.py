@@ -1,14 +1,16 @@
 """Calls about metrics: the run is looked up here, the rest is the metric path's."""
 
+from collections.abc import AsyncIterator, Sequence
+
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit import tenancy
-from headrace_tracking import lookup
-from headrace_tracking.doors import RunAddress
+from headrace_tracking import limits, lookup
+from headrace_tracking.doors import Asked, RunAddress
 from headrace_tracking.service.base import Calls, Context
 
 
 class MetricCalls(Calls):
-    """LogMetrics and GetMetricHistory."""
+    """Metrics of runs: in, and out in three ways."""
 
     async def LogMetrics(self, request: pb.LogMetricsRequest, context: Context) -> pb.LogMetricsResponse:
         address = await self._address(request.run_id, active=True)
@@ -20,6 +22,31 @@ class MetricCalls(Calls):
         address = await self._address(request.run_id, active=False)
         await self._visible(request.at_least, context)
         return await self._metrics.history(address, request)
+
+    async def ReadMetrics(
+        self, request: pb.ReadMetricsRequest, context: Context
+    ) -> AsyncIterator[pb.ReadMetricsResponse]:
+        asked = await self._asked(request.run_ids, request.keys)
+        await self._visible(request.at_least, context)
+        async for response in self._metrics.read(asked):
+            yield response
+
+    async def WatchMetrics(
+        self, request: pb.WatchMetricsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchMetricsResponse]:
+        async for response in self._metrics.watch(await self._asked(request.run_ids, request.keys)):
+            yield response
+
+    async def _asked(self, run_ids: Sequence[str], keys: Sequence[str]) -> Asked:
+        """Raises InvalidField, or RUN_NOT_FOUND for the first run that is not there."""
+        limits.count("run_ids", run_ids, limits.RUNS_READ, least=1)
+        limits.count("keys", keys, limits.KEYS_READ)
+        for index, key in enumerate(keys):
+            limits.key(f"keys[{index}]", key)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            runs = [await lookup.run_address(conn, tenant_id, run_id, active=False) for run_id in run_ids]
+        return Asked(tenant_id, list(dict.fromkeys(run.run_id for run in runs)), keys)
 
     async def _address(self, run_id: str, *, active: bool) -> RunAddress:
         tenant_id = tenancy.caller().tenant_id

@@ -1,6 +1,6 @@
 """Calls about runs, but for their search and their metrics."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 from uuid import UUID
 
@@ -68,6 +68,17 @@ class RunCalls(Calls):
             if row is None:
                 raise lookup.run_not_found(run_id)
             return pb.GetRunResponse(run=await reading.read_run(conn, row))
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:
+        sent = b""
+        async for _ in self._metrics.turns():
+            run = (await self.GetRun(pb.GetRunRequest(run_id=request.run_id), context)).run
+            now = run.SerializeToString(deterministic=True)  # as messages, a run with a NaN is not equal to itself
+            if now != sent:
+                yield pb.WatchRunResponse(run=run)
+                sent = now
+            if request.until_end and run.HasField("end_time"):
+                return
 
     async def UpdateRun(self, request: pb.UpdateRunRequest, context: Context) -> pb.UpdateRunResponse:
         change = _change(request)

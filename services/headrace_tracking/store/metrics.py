@@ -1,6 +1,6 @@
 """What the metric writer keeps, as requests read it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -45,6 +45,26 @@ async def chunks_from(
             binary=True,
         )
         yield cursor
+
+
+async def series_of(conn: Connection, run_ids: Sequence[UUID], keys: Sequence[str]) -> list[tuple[UUID, str]]:
+    """The series that these runs have; with keys only of these."""
+    cursor = await conn.execute(
+        "SELECT run_id, key FROM tracking.metric_latest WHERE run_id = ANY(%(runs)s)"
+        " AND (key = ANY(%(keys)s) OR %(keys)s = '{}') ORDER BY run_id, key",
+        {"runs": list(run_ids), "keys": list(keys)},
+    )
+    return await cursor.fetchall()
+
+
+async def points_of(conn: Connection, run_ids: Sequence[UUID], keys: Sequence[str]) -> dict[tuple[UUID, str], int]:
+    """How many points each series has; as `series_of`."""
+    cursor = await conn.execute(
+        "SELECT run_id, key, sum(points) FROM tracking.metric_chunks WHERE run_id = ANY(%(runs)s)"
+        " AND (key = ANY(%(keys)s) OR %(keys)s = '{}') GROUP BY run_id, key",
+        {"runs": list(run_ids), "keys": list(keys)},
+    )
+    return {(run_id, key): points for run_id, key, points in await cursor.fetchall()}
 
 
 async def next_offsets(conn: Connection) -> dict[int, int]:

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&headrace/api/tracking/v1/metrics.proto\x12\x18headrace.api.tracking.v1\"\x93\x01\n\x05\x46rame\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x36\n\x06series\x18\x02 \x03(\x0b\x32&.headrace.api.tracking.v1.SeriesHeader\x12\x34\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\".headrace.api.tracking.v1.Encoding\x12\x0f\n\x07\x63olumns\x18\x04 \x01(\x0c\"*\n\x0cSeriesHeader\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"I\n\rMetricColumns\x12\x13\n\x0bstep_deltas\x18\x01 \x03(\x12\x12\x13\n\x0btime_deltas\x18\x02 \x03(\x12\x12\x0e\n\x06values\x18\x03 \x03(\x01\"-\n\x08Position\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"u\n\x0bRoutedFrame\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x0c\x12.\n\x05\x66rame\x18\x04 \x01(\x0b\x32\x1f.headrace.api.tracking.v1.Frame\"B\n\tFramePack\x12\x35\n\x06\x66rames\x18\x01 \x03(\x0b\x32%.headrace.api.tracking.v1.RoutedFrame*7\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x11\n\rENCODING_ZSTD\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&headrace/api/tracking/v1/metrics.proto\x12\x18headrace.api.tracking.v1\"\x93\x01\n\x05\x46rame\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x36\n\x06series\x18\x02 \x03(\x0b\x32&.headrace.api.tracking.v1.SeriesHeader\x12\x34\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\".headrace.api.tracking.v1.Encoding\x12\x0f\n\x07\x63olumns\x18\x04 \x01(\x0c\"*\n\x0cSeriesHeader\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"I\n\rMetricColumns\x12\x13\n\x0bstep_deltas\x18\x01 \x03(\x12\x12\x13\n\x0btime_deltas\x18\x02 \x03(\x12\x12\x0e\n\x06values\x18\x03 \x03(\x01\"-\n\x08Position\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"u\n\x0bRoutedFrame\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x0c\x12.\n\x05\x66rame\x18\x04 \x01(\x0b\x32\x1f.headrace.api.tracking.v1.Frame\"B\n\tFramePack\x12\x35\n\x06\x66rames\x18\x01 \x03(\x0b\x32%.headrace.api.tracking.v1.RoutedFrame\"Z\n\x0bMetricBlock\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05steps\x18\x03 \x01(\x0c\x12\x0f\n\x07time_ms\x18\x04 \x01(\x0c\x12\x0e\n\x06values\x18\x05 \x01(\x0c*7\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x11\n\rENCODING_ZSTD\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.api.tracking.v1.metrics_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCODING']._serialized_start=571
-  _globals['_ENCODING']._serialized_end=626
+  _globals['_ENCODING']._serialized_start=663
+  _globals['_ENCODING']._serialized_end=718
   _globals['_FRAME']._serialized_start=69
   _globals['_FRAME']._serialized_end=216
   _globals['_SERIESHEADER']._serialized_start=218
@@ -45,4 +45,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEDFRAME']._serialized_end=501
   _globals['_FRAMEPACK']._serialized_start=503
   _globals['_FRAMEPACK']._serialized_end=569
+  _globals['_METRICBLOCK']._serialized_start=571
+  _globals['_METRICBLOCK']._serialized_end=661
 # @@protoc_insertion_point(module_scope)

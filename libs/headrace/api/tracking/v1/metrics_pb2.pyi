@@ -68,3 +68,17 @@ class FramePack(_message.Message):
     FRAMES_FIELD_NUMBER: _ClassVar[int]
     frames: _containers.RepeatedCompositeFieldContainer[RoutedFrame]
     def __init__(self, frames: _Optional[_Iterable[_Union[RoutedFrame, _Mapping]]] = ...) -> None: ...
+
+class MetricBlock(_message.Message):
+    __slots__ = ("run_id", "key", "steps", "time_ms", "values")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    key: str
+    steps: bytes
+    time_ms: bytes
+    values: bytes
+    def __init__(self, run_id: _Optional[str] = ..., key: _Optional[str] = ..., steps: _Optional[bytes] = ..., time_ms: _Optional[bytes] = ..., values: _Optional[bytes] = ...) -> None: ...

@@ -360,6 +360,52 @@ class GetMetricHistoryResponse(_message.Message):
     next_page_token: str
     def __init__(self, time_ms: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class ReadMetricsRequest(_message.Message):
+    __slots__ = ("run_ids", "keys", "at_least")
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    at_least: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Position]
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., keys: _Optional[_Iterable[str]] = ..., at_least: _Optional[_Iterable[_Union[_metrics_pb2.Position, _Mapping]]] = ...) -> None: ...
+
+class ReadMetricsResponse(_message.Message):
+    __slots__ = ("block",)
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    block: _metrics_pb2.MetricBlock
+    def __init__(self, block: _Optional[_Union[_metrics_pb2.MetricBlock, _Mapping]] = ...) -> None: ...
+
+class WatchMetricsRequest(_message.Message):
+    __slots__ = ("run_ids", "keys")
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WatchMetricsResponse(_message.Message):
+    __slots__ = ("block", "offset")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    block: _metrics_pb2.MetricBlock
+    offset: int
+    def __init__(self, block: _Optional[_Union[_metrics_pb2.MetricBlock, _Mapping]] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class WatchRunRequest(_message.Message):
+    __slots__ = ("run_id", "until_end")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_END_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    until_end: bool
+    def __init__(self, run_id: _Optional[str] = ..., until_end: bool = ...) -> None: ...
+
+class WatchRunResponse(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: _tracking_pb2.Run
+    def __init__(self, run: _Optional[_Union[_tracking_pb2.Run, _Mapping]] = ...) -> None: ...
+
 class CreateLoggedModelRequest(_message.Message):
     __slots__ = ("experiment_id", "run_id", "name", "model_type", "params", "tags", "model_id")
     class ParamsEntry(_message.Message):

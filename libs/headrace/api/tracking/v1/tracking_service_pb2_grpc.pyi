@@ -143,6 +143,26 @@ class TrackingServiceStub:
     ]
     """All points of one series, ordered by (time, step, value)."""
 
+    ReadMetrics: grpc.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsResponse,
+    ]
+    """All points of many series, as they are visible now: series after series, each in blocks of its order.
+    Faster than GetMetricHistory, as the points come as plain memory.
+    """
+
+    WatchMetrics: grpc.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsResponse,
+    ]
+    """As ReadMetrics, and then what becomes visible, until the caller has enough."""
+
+    WatchRun: grpc.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.WatchRunRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse,
+    ]
+    """A run as it is, and again whenever it is not the same: state, params, tags, inputs, latest metrics."""
+
     CreateLoggedModel: grpc.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.CreateLoggedModelRequest,
         headrace.api.tracking.v1.tracking_service_pb2.CreateLoggedModelResponse,
@@ -291,6 +311,26 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse,
     ]
     """All points of one series, ordered by (time, step, value)."""
+
+    ReadMetrics: grpc.aio.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsResponse,
+    ]
+    """All points of many series, as they are visible now: series after series, each in blocks of its order.
+    Faster than GetMetricHistory, as the points come as plain memory.
+    """
+
+    WatchMetrics: grpc.aio.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsResponse,
+    ]
+    """As ReadMetrics, and then what becomes visible, until the caller has enough."""
+
+    WatchRun: grpc.aio.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.WatchRunRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse,
+    ]
+    """A run as it is, and again whenever it is not the same: state, params, tags, inputs, latest metrics."""
 
     CreateLoggedModel: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.CreateLoggedModelRequest,
@@ -480,6 +520,32 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse]]:
         """All points of one series, ordered by (time, step, value)."""
+
+    @abc.abstractmethod
+    def ReadMetrics(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsResponse], collections.abc.AsyncIterator[headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsResponse]]:
+        """All points of many series, as they are visible now: series after series, each in blocks of its order.
+        Faster than GetMetricHistory, as the points come as plain memory.
+        """
+
+    @abc.abstractmethod
+    def WatchMetrics(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsResponse], collections.abc.AsyncIterator[headrace.api.tracking.v1.tracking_service_pb2.WatchMetricsResponse]]:
+        """As ReadMetrics, and then what becomes visible, until the caller has enough."""
+
+    @abc.abstractmethod
+    def WatchRun(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.WatchRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse], collections.abc.AsyncIterator[headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse]]:
+        """A run as it is, and again whenever it is not the same: state, params, tags, inputs, latest metrics."""
 
     @abc.abstractmethod
     def CreateLoggedModel(
