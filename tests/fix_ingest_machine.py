@@ -357,6 +357,12 @@ class MetricPath(RuleBasedStateMachine):
         assert {(run_id, key): rank((time, step, value)) for run_id, key, time, step, value in rows} == {
             name: max(map(rank, points)) for name, points in stored(self.conn, self.tenant).items()
         }
+        extremes = self.conn.execute(
+            "SELECT run_id, key, least, greatest FROM tracking.metric_latest WHERE tenant_id = %s", [self.tenant]
+        ).fetchall()
+        for run_id, key, least, greatest in extremes:
+            values = [v for _, _, v in stored(self.conn, self.tenant)[run_id, key] if not isnan(v)]
+            assert (least, greatest) == ((min(values), max(values)) if values else (None, None))
 
 
 def play(machine: Callable[[], RuleBasedStateMachine], *, examples: int, steps: int = 30, shrink: bool = True) -> None:

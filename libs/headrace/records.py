@@ -88,12 +88,17 @@ class Run:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     """The latest value of each series."""
+    least: Mapping[str, float]
+    """The least value that each series ever had, NaN left out; no entry where there is none."""
+    greatest: Mapping[str, float]
+    """The greatest, as `least`."""
     tags: Mapping[str, str]
     inputs: tuple[DatasetInput, ...] = field(repr=False)
 
     @classmethod
     def of(cls, message: tracking_pb2.Run) -> "Run":
         """From the wire."""
+        metrics = sorted(message.metrics, key=lambda metric: metric.key)
         return cls(
             run_id=message.run_id,
             experiment_id=message.experiment_id,
@@ -104,7 +109,9 @@ class Run:
             start_time=time_in(message, "start_time"),
             end_time=time_in(message, "end_time"),
             params=dict(sorted(message.params.items())),
-            metrics={metric.key: metric.value for metric in sorted(message.metrics, key=lambda metric: metric.key)},
+            metrics={metric.key: metric.value for metric in metrics},
+            least={metric.key: metric.least for metric in metrics if metric.HasField("least")},
+            greatest={metric.key: metric.greatest for metric in metrics if metric.HasField("greatest")},
             tags=dict(sorted(message.tags.items())),
             inputs=tuple(_input(each) for each in message.inputs),
         )

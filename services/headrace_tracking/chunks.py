@@ -8,6 +8,7 @@ this takes 7.6 bytes a point where plain columns take 10, and compresses in a si
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan
 from typing import Final
 
 import numpy as np
@@ -81,6 +82,12 @@ def latest(columns: Columns) -> int:
     if len(top) > 1:
         top = top[[np.argmax(rank(columns[top]))]]
     return int(top[0])
+
+
+def extremes(columns: Columns) -> tuple[float | None, float | None]:
+    """The least and the greatest value, NaN left out; None where nothing else is left. Needs at least one point."""
+    least = np.fmin.reduce(columns.values).item()
+    return (None, None) if isnan(least) else (least, np.fmax.reduce(columns.values).item())
 
 
 def cut(columns: Columns, zstd: Zstd, most_points: int = MOST_POINTS) -> Iterator[Chunk]:

@@ -38,7 +38,10 @@ def run(row: RunRow, metrics: Iterable[LatestMetric] = ()) -> pb.Run:
         end_time=None if row.end_ms is None else _time(row.end_ms),
         params=row.params,
         tags=row.tags,
-        metrics=[pb.Metric(key=m.key, value=m.value, step=m.step, time_ms=m.time_ms) for m in metrics],
+        metrics=[
+            pb.Metric(key=m.key, value=m.value, step=m.step, time_ms=m.time_ms, least=m.least, greatest=m.greatest)
+            for m in metrics
+        ],
     )
 
 

@@ -35,6 +35,8 @@ async def test_what_was_logged_is_visible_after_a_flush(services: Running) -> No
         assert [found.run_id for found in table] == [run.id]
         (found,) = table
         assert (found.state, found.name, found.metrics["up"]) == ("FINISHED", "batch", 29_999)
+        assert (found.least["odd"], found.greatest["odd"]) == (0, 4_998)
+        assert (found.least["loss"], found.greatest["up"]) == (1 / 5_000, 29_999)
         assert found.inputs[0].dataset.name == "batches"
         assert found.tags["mlflow.source.type"] == "LOCAL"
         assert run.lost_points == 0

@@ -318,4 +318,8 @@ async def test_the_whole_service_takes_and_gives_metrics(database: str) -> None:
         )
         assert (list(page.time_ms), list(page.steps), list(page.values)) == ([1, 2], [1, 2], [1.0, 0.5])
         read = await tracking.GetRun(tracking_service_pb2.GetRunRequest(run_id=run.run_id, at_least=positions))
-        assert list(read.run.metrics) == [metric("loss", 2, 2, 0.5)]
+        [latest] = read.run.metrics
+        assert (latest.least, latest.greatest) == (0.5, 1.0)
+        latest.ClearField("least")
+        latest.ClearField("greatest")
+        assert latest == metric("loss", 2, 2, 0.5)

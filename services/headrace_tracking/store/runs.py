@@ -44,6 +44,9 @@ class LatestMetric:
     value: float
     step: int
     time_ms: int
+    least: float | None
+    """Of all values but NaN; None where there are none, or where it is not known."""
+    greatest: float | None
 
 
 _SELECT: Final = (
@@ -103,7 +106,9 @@ async def latest_metrics(conn: Connection, run_ids: Sequence[UUID]) -> Mapping[U
     """The latest point of each series of these runs, by key."""
     async with conn.cursor(row_factory=class_row(LatestMetric)) as cursor:
         await cursor.execute(
-            "SELECT run_id, key, value, step, time_ms FROM tracking.metric_latest"
+            "SELECT run_id, key, value, step, time_ms,"
+            " CASE WHEN has_extremes THEN least END AS least, CASE WHEN has_extremes THEN greatest END AS greatest"
+            " FROM tracking.metric_latest"
             " WHERE run_id = ANY(%(ids)s) ORDER BY run_id, key",
             {"ids": list(run_ids)},
         )

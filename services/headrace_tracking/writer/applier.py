@@ -224,14 +224,13 @@ def _latest(series: Mapping[Series, Columns], experiments: Mapping[Run, int]) ->
     """One row a series, though its points of streams and of unary calls come apart."""
     joined: dict[tuple[Run, str], list[Columns]] = {}
     for name, points in series.items():
-        at = chunks.latest(points)
-        joined.setdefault((Run(name.tenant_id, name.run_id), name.key), []).append(points[at : at + 1])
+        joined.setdefault((Run(name.tenant_id, name.run_id), name.key), []).append(points)
     rows: list[Latest] = []
-    for (run, key), candidates in joined.items():
-        points = Columns.joined(candidates)
+    for (run, key), parts in joined.items():
+        points = Columns.joined(parts)
         at = chunks.latest(points)
         value, step, time_ms = points.values[at].item(), points.steps[at].item(), points.times[at].item()
-        rows.append(Latest(*run, experiments[run], key, value, step, time_ms))
+        rows.append(Latest(*run, experiments[run], key, value, step, time_ms, *chunks.extremes(points)))
     return rows
 
 

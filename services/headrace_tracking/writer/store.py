@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
 from headrace_tracking.chunks import Bounds, Chunk
@@ -39,7 +40,7 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The latest point of a series."""
+    """The latest point of a series, and its least and greatest value of late; None where all of them are NaN."""
 
     tenant_id: str
     run_id: UUID
@@ -48,6 +49,8 @@ class Latest:
     value: float
     step: int
     time_ms: int
+    least: float | None
+    greatest: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,18 +263,33 @@ def add_chunks(conn: Connection, chunks: Iterable[tuple[Series, Chunk]]) -> None
             )
 
 
+_RAISE_LATEST: Final = sql.SQL(
+    "INSERT INTO tracking.metric_latest AS l"
+    " (tenant_id, run_id, experiment_id, key, value, step, time_ms, least, greatest, has_extremes)"
+    " SELECT w.tenant_id, w.run_id, w.experiment_id, w.key, w.value, w.step, w.time_ms, w.least, w.greatest, true"
+    " FROM unnest(%(tenants)s::text[], %(runs)s::uuid[], %(experiments)s::bigint[], %(keys)s::text[],"
+    " %(values)s::float8[], %(steps)s::bigint[], %(times)s::bigint[], %(least)s::float8[], %(greatest)s::float8[])"
+    " AS w (tenant_id, run_id, experiment_id, key, value, step, time_ms, least, greatest) ORDER BY 1, 2, 4"
+    " ON CONFLICT (tenant_id, run_id, key) DO UPDATE"
+    " SET value = CASE WHEN {later} THEN excluded.value ELSE l.value END,"
+    " step = CASE WHEN {later} THEN excluded.step ELSE l.step END,"
+    " time_ms = CASE WHEN {later} THEN excluded.time_ms ELSE l.time_ms END,"
+    " least = least(l.least, excluded.least), greatest = greatest(l.greatest, excluded.greatest)"
+).format(
+    later=sql.SQL(
+        "(excluded.step, excluded.time_ms, CASE WHEN excluded.value = 'NaN' THEN 0 ELSE excluded.value END)"
+        " > (l.step, l.time_ms, CASE WHEN l.value = 'NaN' THEN 0 ELSE l.value END)"
+    )
+)
+
+
 def raise_latest(conn: Connection, rows: Sequence[Latest]) -> None:
-    """Keeps for each series the later point by (step, time, value), NaN taken as 0; at most one row a series."""
+    """Keeps for each series the later point by (step, time, value), NaN taken as 0, and the extremes.
+
+    At most one row a series.
+    """
     conn.execute(
-        "INSERT INTO tracking.metric_latest AS l (tenant_id, run_id, experiment_id, key, value, step, time_ms)"
-        " SELECT w.tenant_id, w.run_id, w.experiment_id, w.key, w.value, w.step, w.time_ms"
-        " FROM unnest(%(tenants)s::text[], %(runs)s::uuid[], %(experiments)s::bigint[], %(keys)s::text[],"
-        " %(values)s::float8[], %(steps)s::bigint[], %(times)s::bigint[])"
-        " AS w (tenant_id, run_id, experiment_id, key, value, step, time_ms) ORDER BY 1, 2, 4"
-        " ON CONFLICT (tenant_id, run_id, key) DO UPDATE"
-        " SET value = excluded.value, step = excluded.step, time_ms = excluded.time_ms"
-        " WHERE (excluded.step, excluded.time_ms, CASE WHEN excluded.value = 'NaN' THEN 0 ELSE excluded.value END)"
-        " > (l.step, l.time_ms, CASE WHEN l.value = 'NaN' THEN 0 ELSE l.value END)",
+        _RAISE_LATEST,
         {
             "tenants": [row.tenant_id for row in rows],
             "runs": [row.run_id for row in rows],
@@ -280,6 +298,8 @@ def raise_latest(conn: Connection, rows: Sequence[Latest]) -> None:
             "values": [row.value for row in rows],
             "steps": [row.step for row in rows],
             "times": [row.time_ms for row in rows],
+            "least": [row.least for row in rows],
+            "greatest": [row.greatest for row in rows],
         },
     )
 

@@ -96,16 +96,20 @@ class Run(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., user_id: _Optional[str] = ..., state: _Optional[_Union[Run.State, str]] = ..., lifecycle_stage: _Optional[_Union[LifecycleStage, str]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., params: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[DatasetInput, _Mapping]]] = ...) -> None: ...
 
 class Metric(_message.Message):
-    __slots__ = ("key", "value", "step", "time_ms")
+    __slots__ = ("key", "value", "step", "time_ms", "least", "greatest")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    GREATEST_FIELD_NUMBER: _ClassVar[int]
     key: str
     value: float
     step: int
     time_ms: int
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ..., step: _Optional[int] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    least: float
+    greatest: float
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ..., step: _Optional[int] = ..., time_ms: _Optional[int] = ..., least: _Optional[float] = ..., greatest: _Optional[float] = ...) -> None: ...
 
 class Dataset(_message.Message):
     __slots__ = ("name", "digest", "source_type", "source", "schema", "profile")
