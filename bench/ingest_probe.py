@@ -62,7 +62,7 @@ def main() -> None:
         migrate(database, SCHEMAS)
         kafka = backends.kafka if args.bus == "kafka" else ""
         ensure_all_topics(ServiceConfig(database=database, kafka=kafka))
-        with _service(database, kafka, merge=args.merge) as address:
+        with service(database, kafka, merge=args.merge) as address:
             for _ in range(args.rounds):
                 asyncio.run(_round(address, load))
             if args.merge:
@@ -92,7 +92,7 @@ def _wait_for_mergers(database: str) -> None:
 
 
 @contextmanager
-def _service(database: str, kafka: str, *, merge: bool) -> Iterator[str]:
+def service(database: str, kafka: str, *, merge: bool) -> Iterator[str]:
     environ = {
         "HEADRACE_DATABASE": database,
         "HEADRACE_KAFKA": kafka,

@@ -20,6 +20,7 @@ from headrace_kit.db import Database, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.rpc import Servicer
 from headrace_tracking import app, store
+from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.doors import Asked, RunAddress
 from headrace_tracking.service import TrackingService
 
@@ -50,6 +51,9 @@ class NotedDoor:
         self, run: RunAddress, request: tracking_service_pb2.GetMetricHistoryRequest
     ) -> tracking_service_pb2.GetMetricHistoryResponse:
         return tracking_service_pb2.GetMetricHistoryResponse(next_page_token=f"{run.run_id.hex} {request.key}")
+
+    async def charts(self, tenant_id: str, wanted: AskedCharts) -> tracking_service_pb2.GetMetricChartsResponse:
+        return tracking_service_pb2.GetMetricChartsResponse()
 
     async def read(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.ReadMetricsResponse]:
         for run_id in asked.run_ids:

@@ -14,6 +14,8 @@ from headrace.api.tracking.v1 import tracking_service_pb2
 from headrace_kit.bus import Partition
 from headrace_kit.topics import FRAMES
 from headrace_tracking import history
+from headrace_tracking.charts import reading
+from headrace_tracking.charts.asked import asked_charts
 from headrace_tracking.writer.applier import Applier, connect
 from headrace_tracking.writer.letters import PoisonShare
 
@@ -55,7 +57,7 @@ class Twin:
 
 
 class Reader:
-    """Reads pages, each in a transaction."""
+    """Reads pages and charts, each in a transaction."""
 
     def __init__(self, dsn: str, stack: ExitStack) -> None:
         self.loop = stack.enter_context(asyncio.Runner())
@@ -68,3 +70,12 @@ class Reader:
                 return await history.read_page(self.conn, run_id, request)
 
         return self.loop.run(page())
+
+    def charts(
+        self, request: tracking_service_pb2.GetMetricChartsRequest
+    ) -> tracking_service_pb2.GetMetricChartsResponse:
+        async def answer() -> tracking_service_pb2.GetMetricChartsResponse:
+            async with self.conn.transaction():
+                return await reading.read(self.conn, asked_charts(request))
+
+        return self.loop.run(answer())

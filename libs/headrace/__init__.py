@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     __version__: str
     from headrace import deployments, errors, events, models, registry
     from headrace.artifacts import download_artifacts
+    from headrace.charts import MetricChart
     from headrace.client import (
         Client,
         get_experiment,
         get_run,
+        metric_charts,
         metric_histories,
         metric_history,
         search_experiments,
@@ -63,6 +65,7 @@ __all__ = [
     "Experiment",
     "IngestSettings",
     "LoggedModel",
+    "MetricChart",
     "MetricHistory",
     "MetricUpdate",
     "ModelVersion",
@@ -81,6 +84,7 @@ __all__ = [
     "get_experiment",
     "get_run",
     "infer_signature",
+    "metric_charts",
     "metric_histories",
     "metric_history",
     "models",
@@ -98,10 +102,12 @@ __all__ = [
 if not TYPE_CHECKING:  # type checkers know the names from above, and would take any name from this
     _HOMES = {
         "artifacts": ("download_artifacts",),
+        "charts": ("MetricChart",),
         "client": (
             "Client",
             "get_experiment",
             "get_run",
+            "metric_charts",
             "metric_histories",
             "metric_history",
             "search_experiments",

@@ -9,10 +9,11 @@ from typing import Final, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import capture, errors, retry, watching
+from headrace import capture, charts, errors, retry, watching
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
+from headrace.charts import MetricChart
 from headrace.connection import Connection
 from headrace.default import of_default
 from headrace.deployments import Deployments
@@ -167,9 +168,37 @@ class Client:
         pages = self.connection.pages(lambda c: c.tracking.SearchRuns, request)
         return RunTable([Run.of(each) for each in islice((run for page in pages for run in page.runs), limit)])
 
-    def metric_history(self, run_id: str, key: str) -> MetricHistory:
-        """All points of one series that are visible; none for a key that was never logged. Raises NotFound for the run."""
-        return self.metric_histories([run_id], [key]).get((run_id, key)) or MetricHistory(key)
+    def metric_history(
+        self,
+        run_id: str,
+        key: str,
+        *,
+        start_step: int | None = None,
+        end_step: int | None = None,
+        start_time: datetime | float | None = None,
+        end_time: datetime | float | None = None,
+    ) -> MetricHistory:
+        """The points of one series that are visible; none for a key that was never logged. Raises NotFound for the run.
+
+        All of them, or those with start <= step < end, and with start <= time < end: datetimes or seconds since 1970.
+        """
+        if start_step is end_step is start_time is end_time is None:
+            return self.metric_histories([run_id], [key]).get((run_id, key)) or MetricHistory(key)
+        history = MetricHistory(key)
+        request = wire.GetMetricHistoryRequest(
+            run_id=run_id,
+            key=key,
+            page_size=100_000,
+            start_step=None if start_step is None else charts.step("start_step", start_step),
+            end_step=None if end_step is None else charts.step("end_step", end_step),
+            start_time_ms=None if start_time is None else charts.time_ms("start_time", start_time),
+            end_time_ms=None if end_time is None else charts.time_ms("end_time", end_time),
+        )
+        for page in self.connection.pages(lambda c: c.tracking.GetMetricHistory, request):
+            history.steps.extend(page.steps)
+            history.times_ms.extend(page.time_ms)
+            history.values.extend(page.values)
+        return history
 
     def metric_histories(
         self, run_ids: Sequence[str], keys: Sequence[str] = ()
@@ -196,6 +225,24 @@ class Client:
         Ends when the run has; without `until_end` it goes on. Raises NotFound, and Unavailable as `watch_metrics`.
         """
         return watching.run(self.connection, run_id, until_end=until_end)
+
+    def metric_charts(
+        self,
+        run_ids: Sequence[str],
+        keys: Sequence[str],
+        pixels: int = 2_000,
+        axis: charts.Axis = "step",
+        start: float | datetime | None = None,
+        end: float | datetime | None = None,
+    ) -> tuple[MetricChart, ...]:
+        """A chart of every one of these series that has points with start <= step < end, by run and key.
+
+        Each in buckets whose width is the least power of two that makes at most twice as many as pixels (1 to 10,000)
+        of what start and end leave of the series: minimum, maximum, first, last and count are exact in each. With the
+        axis "time", start and end are datetimes or seconds since 1970, and buckets are milliseconds wide. Raises
+        NotFound for a run.
+        """
+        return charts.read_charts(self.connection, run_ids, keys, pixels, axis, (start, end))
 
     def close(self) -> None:
         """Closes the connections. Runs under way are to be ended before."""
@@ -246,6 +293,7 @@ search_experiments = of_default(Client.search_experiments, _itself)
 start_run = of_default(Client.start_run, _itself)
 get_run = of_default(Client.get_run, _itself)
 search_runs = of_default(Client.search_runs, _itself)
+metric_charts = of_default(Client.metric_charts, _itself)
 metric_history = of_default(Client.metric_history, _itself)
 metric_histories = of_default(Client.metric_histories, _itself)
 watch_metrics = of_default(Client.watch_metrics, _itself)

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from headrace.api.tracking.v1 import metrics_pb2, tracking_pb2, tracking_service_pb2
+from headrace_tracking.charts.asked import AskedCharts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class MetricDoor(Protocol):
     ) -> tracking_service_pb2.GetMetricHistoryResponse:
         """A page of one series by (time, step, value); empty for a key never logged.
 
-        Reads key, page_size and page_token of the request; `at_least` was waited for before.
-        Raises InvalidField for a bad key, page_size or page_token.
+        Reads key, range, page_size and page_token of the request; `at_least` was waited for before.
+        Raises InvalidField for a bad key, range, page_size or page_token.
         """
         ...
 
@@ -68,6 +69,9 @@ class MetricDoor(Protocol):
 
         Raises DomainError SERVICE_UNAVAILABLE when this process drains.
         """
+
+    async def charts(self, tenant_id: str, wanted: AskedCharts) -> tracking_service_pb2.GetMetricChartsResponse:
+        """The charts of those of the series that have points; the tenant has the runs. `at_least` was waited for before."""
         ...
 
     async def wait_for(self, positions: Sequence[metrics_pb2.Position], seconds: float | None) -> None:

@@ -1,29 +1,29 @@
 """Pages of one series, merged from its chunks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from dataclasses import astuple, dataclass
+from typing import Final, Literal, Self
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncServerCursor
 
-from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2
 from headrace_kit import paging
 from headrace_kit.db import Connection
-from headrace_kit.errors import DomainError
-from headrace_tracking import chunks, limits
-from headrace_tracking.columns import BadColumns, Columns, Zstd
+from headrace_tracking import chunks, limits, stored
+from headrace_tracking.columns import Columns, Zstd
 from headrace_tracking.store import metrics as store
-from headrace_tracking.store.metrics import ChunkRow
+from headrace_tracking.store.metrics import ChunkRow, Range
 
 _PAGE: Final = 10_000
 _LARGEST_PAGE: Final = 100_000
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_Bound = Literal["start_step", "end_step", "start_time_ms", "end_time_ms"]
 _FIRST_FETCH: Final = 4  # chunks; a page of full ones needs two, of overlapping ones some more
 _LARGEST_FETCH: Final = 200  # full ones take 48 MB unpacked
+
+
+EVERYTHING: Final = Range(*(limits.LEAST_INT64, limits.MOST_INT64) * 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,13 @@ def _before(points: Columns, place: Columns) -> NDArray[np.bool_]:
 async def read_page(
     conn: Connection, run_id: UUID, request: tracking_service_pb2.GetMetricHistoryRequest
 ) -> tracking_service_pb2.GetMetricHistoryResponse:
-    """In a transaction. Raises InvalidField for a bad key, page_size or page_token; DATA_LOST for a damaged chunk."""
+    """In a transaction. Raises InvalidField for a bad key, range, page_size or page_token; DATA_LOST for a damaged chunk."""
     key = limits.key("key", request.key)
+    within = _range(request)
     size = paging.page_size(request.page_size, default=_PAGE, most=_LARGEST_PAGE)
-    binding = ("metric history", run_id.hex, key)
+    binding = ("metric history", run_id.hex, key, *(() if within == EVERYTHING else astuple(within)))
     after = _place(request.page_token, binding)
-    points = await points_behind(conn, run_id, key, after, size + 1)
+    points = await points_behind(conn, run_id, key, after, size + 1, within)
     page = points[:size]
     token = ""
     if len(points) > size:
@@ -86,18 +87,20 @@ async def read_page(
     )
 
 
-async def points_behind(conn: Connection, run_id: UUID, key: str, after: Place | None, count: int) -> Columns:
-    """The first `count` points of a series, or all there are; with `after` only those behind it.
+async def points_behind(
+    conn: Connection, run_id: UUID, key: str, after: Place | None, count: int, within: Range = EVERYTHING
+) -> Columns:
+    """The first `count` points of a series in a range, or all there are; with `after` only those behind it.
 
     In a transaction. Raises DomainError DATA_LOST for a damaged chunk.
     """
-    start = (after.time_ms, after.step) if after else (_LEAST, _LEAST)
-    async with store.chunks_from(conn, run_id, key, *start) as cursor:
-        return await _points(cursor, after, count)
+    start = (after.time_ms, after.step) if after else (limits.LEAST_INT64, limits.LEAST_INT64)
+    async with store.chunks_from(conn, run_id, key, *start, within) as cursor:
+        return await _points(cursor, after, within, count)
 
 
-async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, count: int) -> Columns:
-    """The first `count` points behind the place, or all there are.
+async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, within: Range, count: int) -> Columns:
+    """The first `count` points behind the place and in the range, or all there are.
 
     Chunks come by where they begin: points before the beginning of the last one read have nothing to fear from the next.
     """
@@ -105,7 +108,7 @@ async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, coun
     read = found = Columns.joined([])
     wanted = _FIRST_FETCH
     while rows := await cursor.fetchmany(wanted):
-        read = chunks.ordered(Columns.joined([read, *_unpacked(rows, zstd)]))
+        read = chunks.ordered(Columns.joined([read, *(_inside(part, within) for part in stored.unpacked(rows, zstd))]))
         found = after.behind(read) if after else read
         edge_time, edge_step = rows[-1].first_time_ms, rows[-1].first_step
         settled = (found.times < edge_time) | ((found.times == edge_time) & (found.steps < edge_step))
@@ -116,21 +119,27 @@ async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, coun
     return found[:count]
 
 
-def _unpacked(rows: Sequence[ChunkRow], zstd: Zstd) -> list[Columns]:
-    try:
-        return [chunks.unpack(row.points, row.data, zstd) for row in rows]
-    except BadColumns as error:
-        raise DomainError(
-            error_reason_pb2.ERROR_REASON_DATA_LOST,
-            f"stored points of this series are damaged ({error}); the database needs its backup",
-        ) from error
+def _range(request: tracking_service_pb2.GetMetricHistoryRequest) -> Range:
+    def given(field: _Bound) -> tuple[str, int | None]:
+        return field, getattr(request, field) if request.HasField(field) else None
+
+    steps = limits.span(given("start_step"), given("end_step"))
+    return Range(*steps, *limits.span(given("start_time_ms"), given("end_time_ms")))
+
+
+def _inside(points: Columns, within: Range) -> Columns:
+    inside = (points.steps >= within.first_step) & (points.steps <= within.last_step)
+    inside &= (points.times >= within.first_time_ms) & (points.times <= within.last_time_ms)
+    return points if inside.all() else points[inside]
 
 
 def _place(token: str, binding: object) -> Place | None:
     key = paging.decode(token, binding)
     if key is None:
         return None
-    numbers = [number for number in key if isinstance(number, int) and _LEAST <= number <= _MOST]
+    numbers = [
+        number for number in key if isinstance(number, int) and limits.LEAST_INT64 <= number <= limits.MOST_INT64
+    ]
     if len(key) != 4 or len(numbers) != 4:
         raise paging.invalid_token()
     return Place(*numbers)

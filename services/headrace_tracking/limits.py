@@ -32,6 +32,9 @@ INPUT_TAG_VALUE: Final = 500
 RUNS_READ: Final = 100
 KEYS_READ: Final = 1_000
 
+LEAST_INT64: Final = -(2**63)
+MOST_INT64: Final = 2**63 - 1
+
 DOCUMENT_BYTES: Final = 480 << 10
 """Most bytes of all params, or all tags, of one resource: an event that carries both fits in a record of 1 MiB."""
 INPUTS_BYTES: Final = 4 << 20
@@ -156,3 +159,13 @@ def time_ms(field: str, value: Timestamp) -> int:
     if not 0 <= time <= _MOST_MS or not 0 <= value.nanos < 1_000_000_000:
         raise InvalidField(field, f"must lie in the years 1970 to 9999, got {value.seconds} s and {value.nanos} ns")
     return time
+
+
+def span(start: tuple[str, int | None], end: tuple[str, int | None]) -> tuple[int, int]:
+    """The least and the greatest number n with start <= n < end, each given as its field and its value; None does not limit."""
+    (_, first), (field, behind) = start, end
+    least = LEAST_INT64 if first is None else first
+    greatest = MOST_INT64 if behind is None else behind - 1
+    if behind is not None and least > greatest:
+        raise InvalidField(field, f"must lie above {start[0]}, which is {least}, got {behind}")
+    return least, greatest

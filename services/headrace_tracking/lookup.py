@@ -3,6 +3,7 @@
 What another tenant owns is not found: row security shows the transaction's tenant alone.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from headrace.api.common.v1 import error_reason_pb2
@@ -25,6 +26,14 @@ async def run_address(conn: Connection, tenant_id: str, run_id: str, *, active: 
     if active:
         rules.check_run_active(number.hex, deleted=place.deleted)
     return RunAddress(tenant_id, place.experiment_id, number)
+
+
+async def check_runs(conn: Connection, run_ids: Sequence[UUID]) -> None:
+    """Raises DomainError RUN_NOT_FOUND for the first that the tenant does not have; deleted ones are there."""
+    known = await store.known(conn, run_ids)
+    for run_id in run_ids:
+        if run_id not in known:
+            raise run_not_found(run_id)
 
 
 def run_not_found(run_id: UUID) -> DomainError:

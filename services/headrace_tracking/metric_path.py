@@ -17,6 +17,8 @@ from headrace_kit.lifecycle import Runner
 from headrace_kit.rpc import Servicer
 from headrace_kit.topics import FRAMES, Topic
 from headrace_tracking import blocks, columns, history, limits
+from headrace_tracking.charts import reading
+from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.columns import Columns
 from headrace_tracking.doors import Asked, RunAddress
 from headrace_tracking.frames import MOST_BYTES
@@ -58,6 +60,11 @@ class MetricPath:
         """See `MetricDoor`."""
         async with self._db.tenant(run.tenant_id) as conn:
             return await history.read_page(conn, run.run_id, request)
+
+    async def charts(self, tenant_id: str, wanted: AskedCharts) -> tracking_service_pb2.GetMetricChartsResponse:
+        """See `MetricDoor`."""
+        async with self._db.tenant(tenant_id, snapshot=True) as conn:
+            return await reading.read(conn, wanted)
 
     def read(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.ReadMetricsResponse]:
         """See `MetricDoor`."""

@@ -1,11 +1,14 @@
 """The client against real services on a real PostgreSQL: what it says it did is there."""
 
+import itertools
 import math
 import secrets
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -41,6 +44,52 @@ async def test_what_was_logged_is_visible_after_a_flush(services: Running) -> No
         assert found.tags["mlflow.source.type"] == "LOCAL"
         assert run.lost_points == 0
         assert [a.path for a in client.artifacts.list(run.id)] == ["environment/requirements.txt"]
+
+    await with_client(services, work)
+
+
+async def test_charts_and_ranges_of_series_large_and_small(services: Running) -> None:
+    values = np.sin(np.arange(60_000) / 300) + np.arange(60_000) % 11
+
+    def work(client: hr.Client) -> None:
+        runs: list[str] = []
+        for number in range(3):
+            with client.start_run(capture=False) as run:
+                run.log_columns(np.arange(60_000), {"wave": values if number else -values})
+                run.log_columns(range(2), {"a": [1.0, math.nan], "b": [2.0, 3.0]})
+                run.flush(visible=True)
+                runs.append(run.id)
+        history = client.metric_history(runs[1], "wave", start_step=20_000, end_step=20_010)
+        assert list(history.steps) == list(range(20_000, 20_010))
+        assert len(client.metric_history(runs[1], "wave", start_time=0, end_time=datetime.now(UTC))) == 60_000
+        assert not client.metric_history(runs[1], "wave", end_time=1.5)
+
+        wave, small = client.metric_charts(runs[1:2], ["wave", "none", "a"], pixels=100, start=1, end=50_001)
+        assert (wave.run_id, wave.key, wave.width, len(wave)) == (runs[1], "wave", 256, 196)
+        cut = np.append(np.arange(0, 50_001, 256), 50_001)
+        cut[0] = 1  # the first bucket begins at 0, but the points before `start` are not in it
+        assert list(wave.starts) == list(range(0, 50_001, 256))
+        parts = [values[begin:end] for begin, end in itertools.pairwise(cut)]
+        assert list(wave.counts) == [len(part) for part in parts]
+        for column, expected in (
+            (wave.minimums, [part.min() for part in parts]),
+            (wave.maximums, [part.max() for part in parts]),
+            (wave.firsts, [part[0] for part in parts]),
+            (wave.lasts, [part[-1] for part in parts]),
+        ):
+            assert list(column) == expected
+        assert (small.width, list(small.starts), math.isnan(small.maximums[0])) == (1, [1], True)
+
+        # More than a call may ask for: nine series of 10,000 pixels.
+        charts = client.metric_charts(runs, ["b", "wave", "a"], pixels=10_000, axis="time", start=0)
+        assert [(chart.run_id, chart.key) for chart in charts] == [(r, k) for r in runs for k in ("b", "wave", "a")]
+        assert [sum(chart.counts) for chart in charts] == [2, 60_000, 2] * 3
+        with pytest.raises(errors.InvalidRequest, match="axis"):
+            client.metric_charts(runs, ["b"], axis="epoch")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # told at once
+        with pytest.raises(errors.InvalidRequest, match="end"):
+            client.metric_charts(runs, ["b"], start=3, end=3)
+        with pytest.raises(errors.NotFound):
+            client.metric_charts(["0" * 32], ["b"])
 
     await with_client(services, work)
 

@@ -274,6 +274,7 @@ async def test_reads_wait_for_positions(tracking: Tracking, door: NotedDoor) -> 
         ("LogInputs", pb.LogInputsRequest(run_id=RUN_ID, inputs=[dataset("x")])),
         ("LogMetrics", pb.LogMetricsRequest(run_id=RUN_ID)),
         ("GetMetricHistory", pb.GetMetricHistoryRequest(run_id=RUN_ID, key="a")),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID], keys=["a"])),
         ("CreateLoggedModel", pb.CreateLoggedModelRequest(run_id=RUN_ID, name="m")),
         ("ListLoggedModels", pb.ListLoggedModelsRequest(run_id=RUN_ID)),
     ],
@@ -295,6 +296,15 @@ LONG = "x" * 251
 @pytest.mark.parametrize(
     ("method", "request_", "field"),
     [
+        ("GetMetricCharts", pb.GetMetricChartsRequest(keys=["a"]), "run_ids"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID] * 101, keys=["a"]), "run_ids"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=["x"], keys=["a"]), "run_ids[0]"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID]), "keys"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID], keys=["a", "../b"]), "keys[1]"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID], keys=["a"], pixels=10_001), "pixels"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID] * 9, keys=["a"], pixels=10_000), "pixels"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID], keys=["a"], start=5, end=5), "end"),
+        ("GetMetricCharts", pb.GetMetricChartsRequest(run_ids=[RUN_ID], keys=["a"], axis=9), "axis"),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no axis
         ("CreateRun", pb.CreateRunRequest(experiment_id="x"), "experiment_id"),
         ("CreateRun", pb.CreateRunRequest(run_id="x"), "run_id"),
         ("CreateRun", pb.CreateRunRequest(name=LONG), "name"),

@@ -27,6 +27,11 @@ def answers() -> None:
     assert_type(table[0], hr.Run)
     assert_type(table[:2], hr.RunTable)
     assert_type(hr.metric_history("r", "loss").values, array[float])
+    assert_type(hr.metric_history("r", "loss", start_step=5, end_time=9.5).steps, array[int])
+    charts = hr.metric_charts(["r"], ["loss"], pixels=500, axis="time", start=1.5)
+    assert_type(charts, tuple[hr.MetricChart, ...])
+    assert_type(charts[0].maximums, array[float])
+    hr.metric_charts(["r"], ["loss"], axis="epoch")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no axis
     version = hr.register_model("m-1", "wine")
     assert_type(version, hr.ModelVersion)
     assert_type(hr.promote("wine", version.version).previous_version, int | None)

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit import tenancy
 from headrace_tracking import limits, lookup
+from headrace_tracking.charts.asked import asked_charts
 from headrace_tracking.doors import Asked, RunAddress
 from headrace_tracking.service.base import Calls, Context
 
 
 class MetricCalls(Calls):
-    """Metrics of runs: in, and out in three ways."""
+    """Metrics of runs: in, and out in four ways."""
 
     async def LogMetrics(self, request: pb.LogMetricsRequest, context: Context) -> pb.LogMetricsResponse:
         address = await self._address(request.run_id, active=True)
@@ -22,6 +23,14 @@ class MetricCalls(Calls):
         address = await self._address(request.run_id, active=False)
         await self._visible(request.at_least, context)
         return await self._metrics.history(address, request)
+
+    async def GetMetricCharts(self, request: pb.GetMetricChartsRequest, context: Context) -> pb.GetMetricChartsResponse:
+        wanted = asked_charts(request)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            await lookup.check_runs(conn, wanted.run_ids)
+        await self._visible(request.at_least, context)
+        return await self._metrics.charts(tenant_id, wanted)
 
     async def ReadMetrics(
         self, request: pb.ReadMetricsRequest, context: Context

@@ -12,6 +12,16 @@ from headrace_kit.db import Connection
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Which points of a series are asked for: all bounds included."""
+
+    first_step: int
+    last_step: int
+    first_time_ms: int
+    last_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkRow:
     """A row of `metric_chunks`."""
 
@@ -33,15 +43,27 @@ async def applied_seq(conn: Connection, run_id: UUID, producer_id: bytes) -> int
 
 @asynccontextmanager
 async def chunks_from(
-    conn: Connection, run_id: UUID, key: str, time_ms: int, step: int
+    conn: Connection, run_id: UUID, key: str, time_ms: int, step: int, within: Range
 ) -> AsyncIterator[AsyncServerCursor[ChunkRow]]:
-    """The chunks of a series that hold points at or behind this place, by where they begin."""
+    """The chunks of a series that may hold points of the range at or behind this place, by where they begin."""
     async with conn.cursor("metric_chunks", row_factory=class_row(ChunkRow)) as cursor:
         await cursor.execute(
             "SELECT points, first_time_ms, first_step, data FROM tracking.metric_chunks"
             " WHERE run_id = %(run)s AND key = %(key)s AND (last_time_ms, last_step) >= (%(time)s, %(step)s)"
+            " AND first_time_ms <= %(last_time)s AND last_time_ms >= %(first_time)s"
+            # NULL in chunks that an older release wrote: they may hold any steps.
+            " AND (min_step <= %(last_step)s AND max_step >= %(first_step)s) IS NOT FALSE"
             " ORDER BY first_time_ms, first_step, chunk_id",
-            {"run": run_id, "key": key, "time": time_ms, "step": step},
+            {
+                "run": run_id,
+                "key": key,
+                "time": time_ms,
+                "step": step,
+                "first_time": within.first_time_ms,
+                "last_time": within.last_time_ms,
+                "first_step": within.first_step,
+                "last_step": within.last_step,
+            },
             binary=True,
         )
         yield cursor

@@ -88,6 +88,12 @@ async def place(conn: Connection, run_id: UUID) -> RunPlace | None:
         return await cursor.fetchone()
 
 
+async def known(conn: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
+    """Those that are there, deleted or not."""
+    cursor = await conn.execute("SELECT run_id FROM tracking.runs WHERE run_id = ANY(%(ids)s)", {"ids": list(run_ids)})
+    return {row[0] for row in await cursor.fetchall()}
+
+
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
     """A run for a change; other changes wait for this transaction's end."""
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:

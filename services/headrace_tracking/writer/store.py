@@ -1,7 +1,7 @@
 """The writer's SQL, a function a statement; in the worker role, which row security does not hold."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from psycopg.rows import TupleRow, class_row
 from headrace_tracking.chunks import Bounds, Chunk
 
 Connection = psycopg.Connection[TupleRow]
+
+_NO_BINS: Final = (None,) * 4
 
 
 class Run(NamedTuple):
@@ -248,17 +250,22 @@ def add_chunks(conn: Connection, chunks: Iterable[tuple[Series, Chunk]]) -> None
         conn.cursor() as cursor,
         cursor.copy(
             "COPY tracking.metric_chunks (tenant_id, run_id, key, first_time_ms, first_step, last_time_ms, last_step,"
-            " points, once_per_point, data) FROM STDIN (FORMAT BINARY)"
+            " points, once_per_point, data, min_step, max_step,"
+            " step_shift, step_bins, coarse_step_shift, coarse_step_bins,"
+            " time_shift, time_bins, coarse_time_shift, coarse_time_bins) FROM STDIN (FORMAT BINARY)"
         ) as copy,
     ):
-        copy.set_types(["text", "uuid", "text", "int8", "int8", "int8", "int8", "int4", "bool", "bytea"])
+        names = ["text", "uuid", "text", "int8", "int8", "int8", "int8", "int4", "bool", "bytea", "int8", "int8"]
+        copy.set_types([*names, *["int2", "bytea"] * 4])
         for series, chunk in chunks:
             at = chunk.bounds
             copy.write_row(
                 (
                     *(series.tenant_id, series.run_id, series.key),
                     *(at.first_time_ms, at.first_step, at.last_time_ms, at.last_step),
-                    *(chunk.points, series.once_per_point, chunk.data),
+                    *(chunk.points, series.once_per_point, chunk.data, chunk.least_step, chunk.greatest_step),
+                    *(_NO_BINS if chunk.step_bins is None else astuple(chunk.step_bins)),
+                    *(_NO_BINS if chunk.time_bins is None else astuple(chunk.time_bins)),
                 )
             )
 

@@ -17,10 +17,19 @@ class ViewType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VIEW_TYPE_ACTIVE_ONLY: _ClassVar[ViewType]
     VIEW_TYPE_DELETED_ONLY: _ClassVar[ViewType]
     VIEW_TYPE_ALL: _ClassVar[ViewType]
+
+class ChartAxis(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHART_AXIS_UNSPECIFIED: _ClassVar[ChartAxis]
+    CHART_AXIS_STEP: _ClassVar[ChartAxis]
+    CHART_AXIS_TIME: _ClassVar[ChartAxis]
 VIEW_TYPE_UNSPECIFIED: ViewType
 VIEW_TYPE_ACTIVE_ONLY: ViewType
 VIEW_TYPE_DELETED_ONLY: ViewType
 VIEW_TYPE_ALL: ViewType
+CHART_AXIS_UNSPECIFIED: ChartAxis
+CHART_AXIS_STEP: ChartAxis
+CHART_AXIS_TIME: ChartAxis
 
 class CreateExperimentRequest(_message.Message):
     __slots__ = ("name", "tags", "request_id")
@@ -335,18 +344,26 @@ class LogMetricsResponse(_message.Message):
     def __init__(self, positions: _Optional[_Iterable[_Union[_metrics_pb2.Position, _Mapping]]] = ...) -> None: ...
 
 class GetMetricHistoryRequest(_message.Message):
-    __slots__ = ("run_id", "key", "page_size", "page_token", "at_least")
+    __slots__ = ("run_id", "key", "page_size", "page_token", "at_least", "start_step", "end_step", "start_time_ms", "end_time_ms")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    START_STEP_FIELD_NUMBER: _ClassVar[int]
+    END_STEP_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     key: str
     page_size: int
     page_token: str
     at_least: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Position]
-    def __init__(self, run_id: _Optional[str] = ..., key: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., at_least: _Optional[_Iterable[_Union[_metrics_pb2.Position, _Mapping]]] = ...) -> None: ...
+    start_step: int
+    end_step: int
+    start_time_ms: int
+    end_time_ms: int
+    def __init__(self, run_id: _Optional[str] = ..., key: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., at_least: _Optional[_Iterable[_Union[_metrics_pb2.Position, _Mapping]]] = ..., start_step: _Optional[int] = ..., end_step: _Optional[int] = ..., start_time_ms: _Optional[int] = ..., end_time_ms: _Optional[int] = ...) -> None: ...
 
 class GetMetricHistoryResponse(_message.Message):
     __slots__ = ("time_ms", "steps", "values", "next_page_token")
@@ -359,6 +376,52 @@ class GetMetricHistoryResponse(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[float]
     next_page_token: str
     def __init__(self, time_ms: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetMetricChartsRequest(_message.Message):
+    __slots__ = ("run_ids", "keys", "axis", "start", "end", "pixels", "at_least")
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    axis: ChartAxis
+    start: int
+    end: int
+    pixels: int
+    at_least: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Position]
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., keys: _Optional[_Iterable[str]] = ..., axis: _Optional[_Union[ChartAxis, str]] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., pixels: _Optional[int] = ..., at_least: _Optional[_Iterable[_Union[_metrics_pb2.Position, _Mapping]]] = ...) -> None: ...
+
+class GetMetricChartsResponse(_message.Message):
+    __slots__ = ("charts",)
+    CHARTS_FIELD_NUMBER: _ClassVar[int]
+    charts: _containers.RepeatedCompositeFieldContainer[MetricChart]
+    def __init__(self, charts: _Optional[_Iterable[_Union[MetricChart, _Mapping]]] = ...) -> None: ...
+
+class MetricChart(_message.Message):
+    __slots__ = ("run_id", "key", "width", "starts", "counts", "minimums", "maximums", "firsts", "lasts")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    STARTS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    MINIMUMS_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUMS_FIELD_NUMBER: _ClassVar[int]
+    FIRSTS_FIELD_NUMBER: _ClassVar[int]
+    LASTS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    key: str
+    width: int
+    starts: bytes
+    counts: bytes
+    minimums: bytes
+    maximums: bytes
+    firsts: bytes
+    lasts: bytes
+    def __init__(self, run_id: _Optional[str] = ..., key: _Optional[str] = ..., width: _Optional[int] = ..., starts: _Optional[bytes] = ..., counts: _Optional[bytes] = ..., minimums: _Optional[bytes] = ..., maximums: _Optional[bytes] = ..., firsts: _Optional[bytes] = ..., lasts: _Optional[bytes] = ...) -> None: ...
 
 class ReadMetricsRequest(_message.Message):
     __slots__ = ("run_ids", "keys", "at_least")

@@ -135,6 +135,11 @@ class TrackingServiceStub(object):
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricHistoryRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetMetricCharts = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/GetMetricCharts',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricChartsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricChartsResponse.FromString,
+                _registered_method=True)
         self.ReadMetrics = channel.unary_stream(
                 '/headrace.api.tracking.v1.TrackingService/ReadMetrics',
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ReadMetricsRequest.SerializeToString,
@@ -311,7 +316,14 @@ class TrackingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetMetricHistory(self, request, context):
-        """All points of one series, ordered by (time, step, value).
+        """All points of one series, or those of a range of steps and times, ordered by (time, step, value).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMetricCharts(self, request, context):
+        """Series drawn by pixels: minimum, maximum, first, last and count of the points of each, exactly; many series at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -469,6 +481,11 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.GetMetricHistory,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricHistoryRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricHistoryResponse.SerializeToString,
+            ),
+            'GetMetricCharts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetricCharts,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricChartsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricChartsResponse.SerializeToString,
             ),
             'ReadMetrics': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadMetrics,
@@ -1047,6 +1064,33 @@ class TrackingService(object):
             '/headrace.api.tracking.v1.TrackingService/GetMetricHistory',
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricHistoryRequest.SerializeToString,
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetricCharts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/GetMetricCharts',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricChartsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetMetricChartsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -141,7 +141,13 @@ class TrackingServiceStub:
         headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryRequest,
         headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse,
     ]
-    """All points of one series, ordered by (time, step, value)."""
+    """All points of one series, or those of a range of steps and times, ordered by (time, step, value)."""
+
+    GetMetricCharts: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsResponse,
+    ]
+    """Series drawn by pixels: minimum, maximum, first, last and count of the points of each, exactly; many series at once."""
 
     ReadMetrics: grpc.UnaryStreamMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsRequest,
@@ -310,7 +316,13 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryRequest,
         headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse,
     ]
-    """All points of one series, ordered by (time, step, value)."""
+    """All points of one series, or those of a range of steps and times, ordered by (time, step, value)."""
+
+    GetMetricCharts: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsResponse,
+    ]
+    """Series drawn by pixels: minimum, maximum, first, last and count of the points of each, exactly; many series at once."""
 
     ReadMetrics: grpc.aio.UnaryStreamMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.ReadMetricsRequest,
@@ -519,7 +531,15 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         request: headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryRequest,
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.GetMetricHistoryResponse]]:
-        """All points of one series, ordered by (time, step, value)."""
+        """All points of one series, or those of a range of steps and times, ordered by (time, step, value)."""
+
+    @abc.abstractmethod
+    def GetMetricCharts(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.GetMetricChartsResponse]]:
+        """Series drawn by pixels: minimum, maximum, first, last and count of the points of each, exactly; many series at once."""
 
     @abc.abstractmethod
     def ReadMetrics(
