@@ -86,7 +86,7 @@ def test_charts_and_ranges_are_what_the_whole_history_says(database: str) -> Non
         merger = Merger(stack.enter_context(closing(connect(database))), fewest=2)
 
         @settings(
-            max_examples=30,
+            max_examples=20,
             deadline=None,
             derandomize=True,
             database=None,

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fix_metrics import Point, columns_of
@@ -15,6 +15,7 @@ NUMBERS = st.one_of(st.integers(-5, 60), st.integers(-FAR, FAR - 1), st.sampled_
 VALUES = st.sampled_from([0.0, 1.5, -2.0, math.nan, math.inf, -math.inf])
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=40), st.integers(2, 8))
 def test_the_narrowest_bins_that_are_few_enough(numbers: list[int], most: int) -> None:
     def few(shift: int) -> bool:
@@ -25,6 +26,7 @@ def test_the_narrowest_bins_that_are_few_enough(numbers: list[int], most: int) -
     assert not shift or not few(shift - 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, VALUES), min_size=1, max_size=40), st.integers(0, 63), st.integers(0, 63))
 def test_bins_of_bins_are_bins_of_points(points: list[tuple[int, float]], one: int, other: int) -> None:
     own, shift = sorted((one, other))
