@@ -22,22 +22,20 @@ def rows(chart: pb.MetricChart) -> list[Row]:
 
 
 def within(points: Sequence[Point], axis: str, start: int | None, end: int | None) -> list[Point]:
-    at = _place(axis)
-    return [p for p in points if (start is None or p[at] >= start) and (end is None or p[at] < end)]
+    return [p for p in points if (start is None or _on(axis, p) >= start) and (end is None or _on(axis, p) < end)]
 
 
 def naive(points: Sequence[Point], axis: str, width: int) -> list[Row]:
     """Made from one point after the other, in the order of the history."""
-    at = _place(axis)
     buckets: dict[int, list[float]] = {}
     for point in points:
-        buckets.setdefault(point[at] // width * width, []).append(point[2])
+        buckets.setdefault(_on(axis, point) // width * width, []).append(point[2])
     return [_row(begin, values) for begin, values in sorted(buckets.items())]
 
 
 def narrowest(points: Sequence[Point], axis: str, start: int | None, end: int | None, pixels: int) -> int:
     """The width that a chart of these pixels has."""
-    numbers = [point[_place(axis)] for point in points]
+    numbers = [_on(axis, point) for point in points]
     first = min(numbers) if start is None else max(start, min(numbers))
     last = max(numbers) if end is None else min(end - 1, max(numbers))
     width = 1
@@ -55,5 +53,5 @@ def _text(value: float) -> str:
     return str(value + 0.0)
 
 
-def _place(axis: str) -> int:
-    return 1 if axis == "step" else 0
+def _on(axis: str, point: Point) -> int:
+    return point[1] if axis == "step" else point[0]

@@ -69,6 +69,7 @@ class MetricDoor(Protocol):
 
         Raises DomainError SERVICE_UNAVAILABLE when this process drains.
         """
+        ...
 
     async def charts(self, tenant_id: str, wanted: AskedCharts) -> tracking_service_pb2.GetMetricChartsResponse:
         """The charts of those of the series that have points; the tenant has the runs. `at_least` was waited for before."""

@@ -2,9 +2,10 @@
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def check(
 ) -> None:
     expected = within(everything, axis, start, end)
     bounds = {"start_step": start, "end_step": end} if axis == "step" else {"start_time_ms": start, "end_time_ms": end}
-    assert str(history(reader, run_id, **bounds)) == str(expected)
+    assert str(history(reader, run_id, bounds)) == str(expected)
     answer = reader.charts(
         pb.GetMetricChartsRequest(
             run_ids=[run_id.hex], keys=["loss"], axis=AXES[axis], start=start, end=end, pixels=pixels
@@ -137,12 +138,12 @@ def check(
         assert rows(chart) == naive(expected, axis, chart.width)
 
 
-def history(reader: Reader, run_id: uuid.UUID, page_size: int = 1500, **bounds: int | None) -> list[Point]:
+def history(reader: Reader, run_id: uuid.UUID, bounds: Mapping[str, Any] = MappingProxyType({})) -> list[Point]:
     found: list[Point] = []
     token: str | None = None
     while token != "":
         page = reader.read(
-            run_id, pb.GetMetricHistoryRequest(key="loss", page_size=page_size, page_token=token or "", **bounds)
+            run_id, pb.GetMetricHistoryRequest(key="loss", page_size=1500, page_token=token or "", **bounds)
         )
         found += zip(page.time_ms, page.steps, page.values, strict=True)
         token = page.next_page_token
