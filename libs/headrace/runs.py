@@ -83,7 +83,7 @@ class ActiveRun:
                 metrics = {}
         now = time_ns() // 1_000_000
         producer = self._producer
-        queue = producer.queue
+        queue = producer.queue.items
         for key, value in metrics.items():
             try:
                 queue.append((key, float(value), step, now))  # type: ignore[arg-type] # the step is an int here

@@ -52,9 +52,8 @@ def sync_file(
     settings = IngestSettings(spool_bytes=0)
     connection = connect(spool.owner.uri)
     sender = Sender(settings)
-    producer = Producer(spool.owner.run_id, connection, sender, settings, lambda _: None)
+    producer = Producer.adopting(spool, connection, sender, settings)
     try:
-        producer.adopt(spool)
         points = producer.unacknowledged()
         message, left = _send(producer, points, patience_s, tell)
     finally:
