@@ -164,12 +164,18 @@ class FakeTracking:
         """Cut the next reading of the history off after its first block."""
         self.failures: list[errors.DomainError] = []
         """The next calls fail so."""
+        self.fail_after = -1
+        """So many calls are answered, then all fail; -1 for never."""
+        self.refused_tags: set[str] = set()
         self.metadata: list[tuple[str, str]] = []
 
     def _begin(self, context: Any) -> None:
         self.metadata = [tuple(entry) for entry in context.invocation_metadata()]
         if self.failures:
             abort(context, self.failures.pop(0))
+        if self.fail_after == 0:
+            abort(context, away("gone half-way"))
+        self.fail_after = max(-1, self.fail_after - 1)
 
     def CreateExperiment(self, request: Any, context: Any) -> Any:
         self._begin(context)
@@ -237,12 +243,15 @@ class FakeTracking:
 
     def SetRunTags(self, request: Any, context: Any) -> Any:
         self._begin(context)
+        if self.refused_tags & set(request.tags):
+            abort(context, errors.InvalidField("tags", "must not be so"))
         self._run(request.run_id, context).tags.update(request.tags)
         return tracking_wire.SetRunTagsResponse()
 
     def LogInputs(self, request: Any, context: Any) -> Any:
         self._begin(context)
-        self._run(request.run_id, context).inputs.extend(request.inputs)
+        kept = self._run(request.run_id, context).inputs
+        kept.extend(each for each in request.inputs if each not in kept)
         return tracking_wire.LogInputsResponse()
 
     def ReadMetrics(self, request: Any, context: Any) -> Iterator[Any]:

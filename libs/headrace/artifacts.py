@@ -83,9 +83,7 @@ class Artifacts:
             yield from page.artifacts
 
     def _upload(self, owner: str, path: str, parts: Callable[[], Iterable[bytes]], size: int) -> Artifact:
-        header = wire.UploadHeader(
-            owner=owner_of(owner), path=path, media_type=mimetypes.guess_type(path)[0] or "application/octet-stream"
-        )
+        header = upload_header(owner, path)
         connection = self._connection
 
         def attempt() -> ArtifactMessage:
@@ -166,6 +164,13 @@ class _Upload:
 def owner_of(owner: str) -> Owner:
     """The owner that an id names: a logged model where it begins with "m-", else a run."""
     return Owner(model_id=owner) if owner.startswith("m-") else Owner(run_id=owner)
+
+
+def upload_header(owner: str, path: str) -> wire.UploadHeader:
+    """What is said of a file before its bytes."""
+    return wire.UploadHeader(
+        owner=owner_of(owner), path=path, media_type=mimetypes.guess_type(path)[0] or "application/octet-stream"
+    )
 
 
 def join(folder: str, name: str) -> str:

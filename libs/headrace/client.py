@@ -1,11 +1,12 @@
 """A client of one Headrace: what the functions of `headrace` do, on an address of its own."""
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -20,11 +21,15 @@ from headrace.deployments import Deployments
 from headrace.events import Events
 from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
+from headrace.offline.choice import Offline, chosen
+from headrace.offline.start import offline_run
 from headrace.records import Experiment, MetricHistory, MetricUpdate, Run, timestamp
 from headrace.registry import Registry
 from headrace.runs import ActiveRun
 from headrace.tables import RunTable
 from headrace.tokens import Tokens
+
+log: Final = logging.getLogger("headrace")
 
 DEFAULT_EXPERIMENT: Final = "0"
 _PAGE: Final = 1_000
@@ -54,11 +59,24 @@ class Client:
         self._settings = ingest or IngestSettings()
         self._sender = Sender(self._settings)
         self._experiment_id = ""
+        self._experiment_name = ""  # while its id is not known
 
     def set_experiment(self, name: str) -> Experiment:
-        """Makes the experiment where it is new; runs of this client go into it from now on. Raises WrongState for a deleted one."""
-        found = self.get_or_create_experiment(name)
-        self._experiment_id = found.id
+        """Makes the experiment where it is new; runs of this client go into it from now on. Raises WrongState for a deleted one.
+
+        With HEADRACE_OFFLINE, the name is kept until a run needs it, and the experiment answered has no id.
+        """
+        how = chosen(None)
+        self._experiment_id, self._experiment_name = "", name
+        try:
+            found = self.get_or_create_experiment(name) if how != "yes" else None
+        except errors.Unavailable:
+            if how == "no":
+                raise
+            found = None
+        if found is None:
+            return Experiment("", name, deleted=False, tags={}, create_time=None, update_time=None)
+        self._experiment_id, self._experiment_name = found.id, ""
         return found
 
     def get_or_create_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> Experiment:
@@ -110,6 +128,7 @@ class Client:
         run_id: str | None = None,
         description: str | None = None,
         capture: bool = True,
+        offline: bool | Literal["auto"] | None = None,
     ) -> ActiveRun:
         """Starts a run, or goes on with the one of `run_id`; use it as a context manager, which ends it.
 
@@ -117,17 +136,18 @@ class Client:
         Without a name the server chooses one. `capture` records git commit, entry point, user, host, Python and, beside
         the run, the list of installed distributions. Returns when the server has the run. Raises Unavailable when it
         cannot be reached within 2 s, NotFound for an unknown `run_id`.
+
+        `offline=True` asks no server: the run is kept in the spool folder, whatever becomes of this process, until
+        `headrace sync` sends it; "auto" does so where no server answers. Where it is not said, HEADRACE_OFFLINE
+        says it: 1, 0 or auto, and without it no run is offline.
         """
+        how = chosen(offline)
         about = {key: str(value) for key, value in (tags or {}).items()}
         if description is not None:
             about["mlflow.note.content"] = description
         texts = {key: str(value) for key, value in (params or {}).items()}
-        if run_id is None:
-            experiment_id = self.get_or_create_experiment(experiment).id if experiment else self._experiment_id
-            run = self._create_run(name or "", experiment_id, about, texts, captured=capture)
-        else:
-            run = self._resume(run_id, name)
-        active = ActiveRun(run, self.connection, self._sender, self._settings)
+        begin = self._beginning(name or "", about, texts, captured=capture) if run_id is None else _resume(run_id, name)
+        active = self._begin(begin, experiment or self._experiment_name, how)
         if run_id is not None:
             if about:
                 active.set_tags(about)
@@ -256,12 +276,12 @@ class Client:
     ) -> None:
         self.close()
 
-    def _create_run(
-        self, name: str, experiment_id: str, tags: Mapping[str, str], params: Mapping[str, str], *, captured: bool
-    ) -> Run:
+    def _beginning(
+        self, name: str, tags: Mapping[str, str], params: Mapping[str, str], *, captured: bool
+    ) -> wire.CreateRunRequest:
         found = capture.run_tags() if captured else {}
-        request = wire.CreateRunRequest(
-            experiment_id=experiment_id or DEFAULT_EXPERIMENT,
+        return wire.CreateRunRequest(
+            experiment_id=self._experiment_id or DEFAULT_EXPERIMENT,
             name=name,
             user_id=capture.user(),
             start_time=timestamp(datetime.now(UTC)),
@@ -269,13 +289,30 @@ class Client:
             params=params,
             run_id=uuid.uuid4().hex,  # the client's choice, so that it may be sent again
         )
-        return Run.of(self.connection.call(lambda c: c.tracking.CreateRun, request).run)
 
-    def _resume(self, run_id: str, name: str | None) -> Run:
-        run = tracking_pb2.Run(run_id=run_id, state=tracking_pb2.Run.STATE_RUNNING, name=name or "")
-        mask = FieldMask(paths=["state", "name"] if name else ["state"])
-        request = wire.UpdateRunRequest(run=run, update_mask=mask)
-        return Run.of(self.connection.call(lambda c: c.tracking.UpdateRun, request).run)
+    def _begin(self, begin: wire.CreateRunRequest | wire.UpdateRunRequest, experiment: str, how: Offline) -> ActiveRun:
+        if how != "yes":
+            try:
+                run = self._begin_online(begin, experiment)
+                return ActiveRun(run, self.connection, self._sender, self._settings)
+            except errors.Unavailable as error:
+                if how == "no":
+                    raise
+                log.warning("%s: the run is offline; `headrace sync` sends it later", error)
+        return offline_run(begin, experiment, self.connection, self._sender, self._settings)
+
+    def _begin_online(self, begin: wire.CreateRunRequest | wire.UpdateRunRequest, experiment: str) -> Run:
+        if isinstance(begin, wire.UpdateRunRequest):
+            return Run.of(self.connection.call(lambda c: c.tracking.UpdateRun, begin).run)
+        if experiment:
+            begin.experiment_id = self.get_or_create_experiment(experiment).id
+        return Run.of(self.connection.call(lambda c: c.tracking.CreateRun, begin).run)
+
+
+def _resume(run_id: str, name: str | None) -> wire.UpdateRunRequest:
+    run = tracking_pb2.Run(run_id=run_id, state=tracking_pb2.Run.STATE_RUNNING, name=name or "")
+    mask = FieldMask(paths=["state", "name"] if name else ["state"])
+    return wire.UpdateRunRequest(run=run, update_mask=mask)
 
 
 def _check_limit(limit: int) -> None:

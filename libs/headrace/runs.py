@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
 from headrace import artifacts, capture, errors, logged_models
 from headrace.api.tracking.v1 import tracking_pb2
@@ -26,12 +27,19 @@ from headrace.ingest.frames import key_problem
 from headrace.ingest.producer import Producer
 from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
+from headrace.ingest.spool import directory, supported
+from headrace.offline.artifacts import KeptArtifacts
+from headrace.offline.journal import Journal
 from headrace.records import Artifact, Dataset, LoggedModel, Run, timestamp
 
 if TYPE_CHECKING:
+    import grpc
+
     from headrace.models import Signature
 
 log: Final = logging.getLogger("headrace")
+
+Q = TypeVar("Q", bound=Message)
 
 State = Literal["FINISHED", "FAILED", "KILLED"]
 END_S: Final = 60.0
@@ -54,18 +62,31 @@ class ActiveRun:
     ends, unless the client was made with `IngestSettings(strict=True)`.
     """
 
-    def __init__(self, run: Run, connection: Connection, sender: Sender, settings: IngestSettings) -> None:
+    def __init__(
+        self,
+        run: Run,
+        connection: Connection,
+        sender: Sender,
+        settings: IngestSettings,
+        journal: Journal | None = None,
+    ) -> None:
         self.id: Final = run.run_id
         self.name: Final = run.name
         self.experiment_id: Final = run.experiment_id
         self._connection = connection
         self._settings = settings
-        self._artifacts = Artifacts(connection)
-        self._producer = Producer(run.run_id, connection, sender, settings, self._leave)
+        self._journal = journal
+        self._artifacts = Artifacts(connection) if journal is None else KeptArtifacts(connection, journal)
+        self._producer = Producer(run.run_id, connection, sender, settings, self._leave, offline=self.offline)
         self._pid = os.getpid()
         self._ended = False
         self._background: list[threading.Thread] = []
         sender.add(self._producer)  # so that the run is ended with the program even when nothing is logged
+
+    @property
+    def offline(self) -> bool:
+        """Whether the run is kept in the spool folder, for `headrace sync` to send."""
+        return self._journal is not None
 
     # --- metrics ---
 
@@ -158,7 +179,10 @@ class ActiveRun:
         """Waits until every point logged before is durable, or even visible: a query returns it then.
 
         Raises TimedOut after `timeout` seconds; or the error for which the server takes no points of this run.
+        Of an offline run, it waits until they are in the spool file; `visible` raises Unavailable.
         """
+        if visible and self.offline:
+            raise errors.Unavailable(f"run {self.id} is offline: its points are visible after `headrace sync`")
         until = time.monotonic() + timeout
         positions = self._producer.flush(timeout)
         if visible:
@@ -171,7 +195,7 @@ class ActiveRun:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Records params as text, all or none. The same value again is fine, another raises InvalidRequest."""
         request = wire.LogParamsRequest(run_id=self.id, params=_texts(params))
-        self._connection.call(lambda c: c.tracking.LogParams, request)
+        self._say(lambda c: c.tracking.LogParams, request)
 
     def log_param(self, key: str, value: object) -> None:
         """Records one param."""
@@ -180,7 +204,7 @@ class ActiveRun:
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Adds tags or changes them."""
         request = wire.SetRunTagsRequest(run_id=self.id, tags=_texts(tags))
-        self._connection.call(lambda c: c.tracking.SetRunTags, request)
+        self._say(lambda c: c.tracking.SetRunTags, request)
 
     def set_tag(self, key: str, value: object) -> None:
         """Adds a tag or changes it."""
@@ -203,7 +227,7 @@ class ActiveRun:
             tags=about,
         )
         request = wire.LogInputsRequest(run_id=self.id, inputs=[message])
-        self._connection.call(lambda c: c.tracking.LogInputs, request)
+        self._say(lambda c: c.tracking.LogInputs, request)
 
     # --- files and models ---
 
@@ -245,8 +269,13 @@ class ActiveRun:
 
         `model` is a fitted scikit-learn estimator, any function of a frame, a Python file that defines
         `predict(frame)`, or a folder in MLflow's layout that is stored as it is. Without a signature, it is inferred
-        from the example. Needs `headrace[models]`, except for a folder. Raises TypeError for another kind of model.
+        from the example. Needs `headrace[models]`, except for a folder. Raises TypeError for another kind of model,
+        Unavailable for an offline run: `hr.models.save` and `log_artifacts` keep its files.
         """
+        if self.offline:
+            raise errors.Unavailable(
+                f"run {self.id} is offline, and a logged model needs the server: keep the files with log_artifacts"
+            )
         what = logged_models.What(name, self.id, self.experiment_id, _texts(params or {}), _texts(tags or {}))
         return logged_models.log_model(self._connection, model, what, signature, input_example)
 
@@ -256,17 +285,25 @@ class ActiveRun:
         """Makes durable what was logged, then ends the run in this state; ending it again changes nothing.
 
         Points that are not acknowledged within `timeout` seconds are left in the spool, for `headrace sync`, and warned of;
-        those that the spool cannot take are counted as lost. With `strict`, this raises.
+        so is the end itself where the server is away. What the spool cannot take is counted as lost. With `strict`,
+        this raises. Of an offline run, all is left to `headrace sync`.
         """
         if self._ended:
             return
+        ended_at = timestamp(datetime.now(UTC))
         failure = self._close(timeout)
         for thread in self._background:
             thread.join(_ENVIRONMENT_S)
-        run = tracking_pb2.Run(run_id=self.id, state=f"STATE_{state}", end_time=timestamp(datetime.now(UTC)))
+        run = tracking_pb2.Run(run_id=self.id, state=f"STATE_{state}", end_time=ended_at)
         request = wire.UpdateRunRequest(run=run, update_mask=FieldMask(paths=["state", "end_time"]))
-        self._connection.call(lambda c: c.tracking.UpdateRun, request)
+        try:
+            self._say(lambda c: c.tracking.UpdateRun, request)
+        except (errors.Unavailable, errors.TimedOut) as error:
+            self._journal = self._kept_end(request, error)
+            failure = failure or error
         self._ended = True
+        if self._journal is not None and (place := self._journal.close()) is not None:
+            log.warning("run %s: `headrace sync` sends it from %s", self.id, place.parent)
         if failure is not None and self._settings.strict:
             raise failure
 
@@ -305,6 +342,23 @@ class ActiveRun:
     def log_environment(self) -> None:
         """Stores the list of installed distributions, as `environment/requirements.txt`."""
         self.log_text(capture.requirements(), capture.REQUIREMENTS_PATH)
+
+    def _say(self, method: "Callable[[Connection], grpc.UnaryUnaryMultiCallable[Q, Any]]", request: Q) -> None:
+        """Writes something about the run: to the server, or into the journal of an offline run."""
+        if self._journal is None:
+            self._connection.call(method, request)
+        else:
+            self._journal.add(request)
+
+    def _kept_end(self, request: wire.UpdateRunRequest, error: errors.HeadraceError) -> Journal:
+        """A journal that holds the end alone. Raises the error where there can be none."""
+        settings = self._settings
+        if not settings.spool_bytes or not supported():
+            raise error
+        folder = directory(settings.spool_dir)
+        journal = Journal(folder, self.id, self._connection.uri, settings.spool_bytes, whole=False)
+        journal.add(request)
+        return journal
 
     def _close(self, timeout_s: float) -> errors.HeadraceError | None:
         """Ends the metrics; what went wrong has been warned of."""

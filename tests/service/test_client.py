@@ -200,6 +200,45 @@ async def test_a_spool_file_sent_twice_is_stored_once(
     await with_client(services, work)
 
 
+async def test_an_offline_run_sent_twice_is_there_once(
+    services: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights.bin").write_bytes(secrets.token_bytes(2_000_000))
+    spool, copy = tmp_path / "spool", tmp_path / "copy"
+    monkeypatch.setenv("HEADRACE_SPOOL", str(spool))
+
+    def work(client: hr.Client) -> None:
+        with client.start_run("away", experiment="oven", params={"sugar": 0.8}, offline=True) as run:
+            for step in range(2_000):
+                run.log({"loss": 1 / (step + 1)}, step=step)
+            run.set_tag("batch", 7)
+            run.log_input(hr.dataset_from({"a": [1, 2]}, name="batches"), context="training")
+            run.log_artifact(tmp_path / "weights.bin", "raw")
+            run.end("FAILED")
+        with pytest.raises(errors.NotFound):
+            client.get_run(run.id)
+        shutil.copytree(spool, copy)
+        for folder in (spool, copy):  # the second as after a sync that was killed before it deleted anything
+            assert cli.main(["sync", "--spool", str(folder)]) == 0
+            assert list(folder.iterdir()) == []
+        until = time.monotonic() + 30
+        while len(client.metric_history(run.id, "loss").steps) < 2_000:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert list(client.metric_history(run.id, "loss").values) == [1 / (step + 1) for step in range(2_000)]
+        found = client.get_run(run.id)
+        assert (found.name, found.state, found.params, found.tags["batch"]) == ("away", "FAILED", {"sugar": "0.8"}, "7")
+        assert found.start_time is not None
+        assert found.end_time is not None
+        assert found.start_time < found.end_time
+        assert [each.dataset.name for each in found.inputs] == ["batches"]
+        paths = [each.path for each in client.artifacts.list(run.id)]
+        assert paths == ["environment/requirements.txt", "raw/weights.bin"]
+        assert len(client.search_runs(["oven"])) == 1
+
+    await with_client(services, work)
+
+
 async def test_tokens_are_made_and_revoked(services: Running) -> None:
     def work(client: hr.Client) -> None:
         made = client.tokens.create("ci", "editor")

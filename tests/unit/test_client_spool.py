@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from fake_headrace import FakeHeadrace, StreamPlan, serving
-from headrace import cli, errors, retry
+from headrace import cli, retry
 from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
 from headrace.ingest.spool import Owner, SpoolFile
 
@@ -211,8 +211,7 @@ def test_a_run_that_ends_without_its_server_is_sent_by_sync(
         fake.stop()
         for step in range(1, 100):
             run.log({"k": step}, step=step)
-        with pytest.raises(errors.Unavailable):
-            run.end(timeout=0.2)
+        run.end(timeout=0.2)
         assert run.lost_points == 0
     assert "99 points wait in " in caplog.text
     assert "`headrace sync` sends them" in caplog.text
@@ -232,11 +231,9 @@ def test_a_full_spool_costs_points_not_the_training(fake: FakeHeadrace, caplog: 
         run.flush()
         fake.stop()
         run.log_columns(range(1, 10_000), {"k": [0.0] * 9_999})
-        with pytest.raises(errors.Unavailable):
-            run.end(timeout=0.2)
+        run.end(timeout=0.2)
         lost = run.lost_points
-        with pytest.raises(errors.Unavailable):
-            run.end(timeout=0.2)
+        run.end(timeout=0.2)
         assert run.lost_points == lost
     assert 0 < lost < 9_999
     assert "and the spool takes no more (the spool file has its limit of 2,000 bytes)" in caplog.text
@@ -301,8 +298,7 @@ def test_two_syncs_at_once_send_each_point_once(fake: FakeHeadrace, spool: Path)
         run = client.start_run(capture=False)
         fake.stop()
         run.log_columns(range(5_000), {"k": [0.0] * 5_000})
-        with pytest.raises(errors.Unavailable):
-            run.end(timeout=0.1)
+        run.end(timeout=0.1)
     fake.start()
     program = [sys.executable, "-c", "import sys; from headrace.cli import main; sys.exit(main())", "sync", "--json"]
     both = [subprocess.Popen(program, stdout=subprocess.PIPE, text=True) for _ in range(2)]

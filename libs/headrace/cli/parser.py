@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands,
         "sync",
         sync.sync,
-        "send the points that programs left in the spool because no server answered",
+        "send what programs left in the spool because no server answered: points, ends of runs, whole offline runs",
         (("--spool",), {"default": "", "metavar": "DIR", "help": "HEADRACE_SPOOL, or ~/.local/state/headrace/spool"}),
         (
             ("--patience",),

@@ -3,10 +3,11 @@
 import argparse
 import sys
 
+from headrace import retry
 from headrace.cli.output import print_json, print_table
-from headrace.connection import Connection
+from headrace.client import Client
 from headrace.ingest.spool import directory, supported
-from headrace.ingest.sync import spool_files, sync_file
+from headrace.offline.replay import sync_folder
 
 
 def sync(args: argparse.Namespace) -> int:
@@ -19,13 +20,15 @@ def sync(args: argparse.Namespace) -> int:
         if not args.json:
             print(line, file=sys.stderr)
 
-    done = [
-        sync_file(path, lambda uri: Connection(args.uri or uri), args.patience, tell)
-        for path in spool_files(directory(args.spool))
-    ]
+    policy = retry.Policy(patience_s=args.patience)
+    done = list(
+        sync_folder(directory(args.spool), lambda uri: Client(args.uri or uri, policy=policy), args.patience, tell)
+    )
     if args.json:
         print_json(done)
     else:
-        rows = [(each.run_id, each.state, each.points, each.left, each.message, each.path) for each in done]
-        print_table(("run_id", "state", "sent", "left", "message", "file"), rows, "nothing to send")
+        rows = [
+            (each.run_id, each.state, each.points, each.left, each.records, each.message, each.path) for each in done
+        ]
+        print_table(("run_id", "state", "points", "left", "records", "message", "file"), rows, "nothing to send")
     return int(any(each.state == "failed" for each in done))

@@ -61,12 +61,16 @@ class Overflow:
             self._file.remove()
             self._file = None
 
-    def leave(self, outbox: Outbox) -> None:
+    def leave(self, outbox: Outbox, *, quietly: bool) -> None:
         """Leaves what is in the file to `headrace sync`, and says so."""
         if self._file is not None:
             points = outbox.points_kept() - outbox.points_in_memory()
-            log.warning(
-                "run %s: %d points wait in %s; `headrace sync` sends them", self._owner.run_id, points, self._file.path
+            log.log(
+                logging.DEBUG if quietly else logging.WARNING,
+                "run %s: %d points wait in %s; `headrace sync` sends them",
+                self._owner.run_id,
+                points,
+                self._file.path,
             )
             self._file.release()
             self._file = None

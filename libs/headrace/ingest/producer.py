@@ -38,6 +38,7 @@ class Producer:
 
     `log` appends to `queue.items` without a lock, and calls `crowded` when it is longer than `mark` then; `put` adds
     blocks. Everything else is guarded by one condition. `on_leave(timeout_s)` is called when the program ends.
+    An offline one opens no stream: all that is logged goes to the spool file.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Producer:
         sender: Sender,
         settings: IngestSettings,
         on_leave: Callable[[float], None],
+        *,
+        offline: bool = False,
     ) -> None:
         self.queue: Final = PointQueue()
         self.losses = Losses(run_id)
@@ -55,6 +58,7 @@ class Producer:
         self._sender = sender
         self._settings = settings
         self._on_leave = on_leave
+        self._offline = offline
         self._begin(uuid.uuid4().bytes)
         forks.watch(self)
 
@@ -66,7 +70,7 @@ class Producer:
         self._outbox = Outbox(self._overflow.load)
         opening = OpenStream(run_id=self._run_id, producer_id=producer_id)
         self._stream = Stream(opening, self._connection, self._changed, self)
-        self._away = False
+        self._away = self._offline
         self._adopted = False
         self._framed_at = time.monotonic()
         self._limits: Limits | None = None  # no frame is made before the server told how large it may be
@@ -123,8 +127,12 @@ class Producer:
     def flush(self, timeout_s: float) -> tuple[Position, ...]:
         """Waits until every point logged before is durable; answers where they stand.
 
-        Raises TimedOut, or the error for which the server takes no more points of this run.
+        Raises TimedOut, or the error for which the server takes no more points of this run. Offline, it waits for the
+        spool file instead, and raises Overloaded when that takes no more.
         """
+        if self._offline:
+            self._flush_to_spool()
+            return ()
         until = time.monotonic() + timeout_s
         with self._changed:
             target = self.queue.gone + self.queue.points()
@@ -163,7 +171,7 @@ class Producer:
             self._sender.remove(self)
             self._stream.join()
             with self._changed:
-                self._overflow.leave(self._outbox)
+                self._overflow.leave(self._outbox, quietly=self._offline)
             self.losses.tell()
 
     # --- for `headrace sync` ---
@@ -191,7 +199,7 @@ class Producer:
 
     def pump(self) -> None:
         """Frames what is queued, as far as there is room; opens the stream with the first point."""
-        if self.queue.items and not self._stream.started and not self.closed:
+        if self.queue.items and not (self._stream.started or self.closed or self._offline):
             self._stream.start()
         while self._frame_some():
             pass
@@ -260,14 +268,21 @@ class Producer:
         self._error = error
         lost = self.queue.points() + self._outbox.points_in_memory()
         self.losses.add(f"the server takes no more points ({error})", lost)
-        self._overflow.leave(self._outbox)
+        self._overflow.leave(self._outbox, quietly=False)
         self.queue.drop(0)
         self._outbox = Outbox(self._overflow.load)
         self._to_raise = error if self._settings.strict else None
         self.mark = ALWAYS
         self._changed.notify_all()
 
-    # --- under the condition, but for `_wait` ---
+    # --- under the condition, but for the first two ---
+
+    def _flush_to_spool(self) -> None:
+        with self._changed:
+            self._spool_rest()
+            left = self.queue.points() + self._outbox.points_in_memory()
+        if left:
+            raise errors.Overloaded(f"run {self._run_id}: {left} points are in memory only{self._overflow.trouble}")
 
     def _wait(self, done: Callable[[], bool], until: float) -> bool:
         with self._changed:

@@ -1,4 +1,4 @@
-"""Sends what ended processes left in their spool files."""
+"""Sends the points that an ended process left in its spool file."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from headrace.connection import Connection
 from headrace.ingest.producer import Producer
 from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
-from headrace.ingest.spool import SUFFIX, SpoolFile
+from headrace.ingest.spool import SpoolFile
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What became of one spool file."""
+    """What became of one file of the spool: of points, or of what was said of a run (`headrace.offline`)."""
 
     path: str
     run_id: str
@@ -27,11 +27,9 @@ class Synced:
     """Points that are still in the file."""
     state: Literal["sent", "in use", "failed"]
     message: str
-
-
-def spool_files(folder: Path) -> list[Path]:
-    """The spool files of a directory; none where there is no such directory."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    """What went wrong or, of a run that was sent, what it did there."""
+    records: int = 0
+    """What else than points was said to the server: params, tags, inputs, files."""
 
 
 def sync_file(
