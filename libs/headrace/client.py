@@ -10,7 +10,7 @@ from typing import Final, Literal, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import capture, charts, errors, retry, watching
+from headrace import capture, charts, errors, retry, system, watching
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
@@ -129,6 +129,7 @@ class Client:
         description: str | None = None,
         capture: bool = True,
         offline: bool | Literal["auto"] | None = None,
+        system_metrics: bool | None = None,
     ) -> ActiveRun:
         """Starts a run, or goes on with the one of `run_id`; use it as a context manager, which ends it.
 
@@ -140,8 +141,13 @@ class Client:
         `offline=True` asks no server: the run is kept in the spool folder, whatever becomes of this process, until
         `headrace sync` sends it; "auto" does so where no server answers. Where it is not said, HEADRACE_OFFLINE
         says it: 1, 0 or auto, and without it no run is offline.
+
+        `system_metrics` logs CPU, memory, disk, network and NVIDIA GPUs of this machine as "system/...", every
+        `IngestSettings.system_metrics_s`; where it is not said, HEADRACE_SYSTEM_METRICS=1 says it. Needs
+        `headrace[system]`, else raises ModuleNotFoundError.
         """
         how = chosen(offline)
+        probes = system.probes() if system.wanted(system_metrics) else ()
         about = {key: str(value) for key, value in (tags or {}).items()}
         if description is not None:
             about["mlflow.note.content"] = description
@@ -155,6 +161,8 @@ class Client:
                 active.log_params(texts)
         elif capture:
             active.in_background(active.log_environment)
+        if probes:
+            active.watch_system(probes)
         return active
 
     def get_run(self, run_id: str) -> Run:

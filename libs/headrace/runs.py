@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsFloat, Supp
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from headrace import artifacts, capture, errors, logged_models
+from headrace import artifacts, capture, errors, logged_models, system
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
@@ -80,6 +80,7 @@ class ActiveRun:
         self._producer = Producer(run.run_id, connection, sender, settings, self._leave, offline=self.offline)
         self._pid = os.getpid()
         self._ended = False
+        self._monitor: system.Monitor | None = None
         self._background: list[threading.Thread] = []
         sender.add(self._producer)  # so that the run is ended with the program even when nothing is logged
 
@@ -291,6 +292,8 @@ class ActiveRun:
         if self._ended:
             return
         ended_at = timestamp(datetime.now(UTC))
+        if self._monitor is not None:
+            self._monitor.stop()
         failure = self._close(timeout)
         for thread in self._background:
             thread.join(_ENVIRONMENT_S)
@@ -338,6 +341,12 @@ class ActiveRun:
         thread = threading.Thread(target=guarded, name="headrace-background", daemon=True)
         self._background.append(thread)
         thread.start()
+
+    def watch_system(self, probes: Sequence[system.Probe]) -> None:
+        """Logs metrics of the machine every `IngestSettings.system_metrics_s`, until the run ends; asked for once only."""
+        if self._monitor is None:
+            self._monitor = system.Monitor(self.log, probes, self._settings.system_metrics_s)
+            self._monitor.start()
 
     def log_environment(self) -> None:
         """Stores the list of installed distributions, as `environment/requirements.txt`."""

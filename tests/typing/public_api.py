@@ -18,6 +18,7 @@ def runs() -> None:
         assert_type(run.log_model(lambda frame: frame), hr.LoggedModel)
         run.end("DONE")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no state
     assert_type(hr.start_run(offline="auto").offline, bool)
+    hr.start_run(system_metrics=True).end()
     hr.start_run(offline="maybe")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # True, False or "auto"
     hr.start_run(nam="x")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # a typo
     hr.start_rnu()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue] # a typo

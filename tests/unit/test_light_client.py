@@ -10,7 +10,19 @@ import headrace
 
 ROOT = Path(__file__).parent.parent.parent
 LIGHT = {"grpcio", "protobuf", "googleapis-common-protos", "typing-extensions"}
-HEAVY = ("numpy", "pandas", "sklearn", "yaml", "psycopg", "aiohttp", "opentelemetry", "headrace_kit", "headrace_server")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "psutil",
+    "pynvml",
+    "sklearn",
+    "yaml",
+    "psycopg",
+    "aiohttp",
+    "opentelemetry",
+    "headrace_kit",
+    "headrace_server",
+)
 
 
 def run(program: str) -> str:
@@ -56,6 +68,19 @@ except ModuleNotFoundError as error:
     print(error)
 """
     assert run(program).endswith("frames need it: pip install pandas\n")
+
+
+def test_what_system_metrics_lack_is_told_before_the_run_is_made() -> None:
+    program = """
+import sys
+sys.modules["psutil"] = None
+import headrace as hr
+try:
+    hr.start_run(system_metrics=True)
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert run(program).endswith("system metrics need it: pip install 'headrace[system]'\n")
 
 
 def test_every_public_name_is_there() -> None:

@@ -27,6 +27,8 @@ class IngestSettings:
     """Where frames are kept on disk while the server is away; empty: HEADRACE_SPOOL, or ~/.local/state/headrace/spool."""
     spool_bytes: int = 1 << 30
     """Most bytes of one run's spool file in one process; 0 for no spool. Windows has none."""
+    system_metrics_s: float = 10.0
+    """How often metrics of the machine are logged, where a run asks for them."""
     exit_s: float = 10.0
     """How long the end of the program waits for what was logged and not acknowledged."""
     strict: bool = False

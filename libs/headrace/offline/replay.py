@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -25,7 +26,7 @@ Connect = Callable[[str], Client]
 Tell = Callable[[str], None]
 
 _EVERY: Final = 100  # records between two lines of progress
-_METHODS: Final[Mapping[type[Message], Callable[[Connection], Any]]] = {
+_METHODS: Final[Mapping[type[Message], Callable[[Connection], "grpc.UnaryUnaryMultiCallable[Any, Any]"]]] = {
     wire.CreateRunRequest: lambda c: c.tracking.CreateRun,
     wire.LogParamsRequest: lambda c: c.tracking.LogParams,
     wire.SetRunTagsRequest: lambda c: c.tracking.SetRunTags,
