@@ -6,11 +6,10 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from time import time_ns
+from time import monotonic, time, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
@@ -22,7 +21,7 @@ from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
 from headrace.connection import Connection
-from headrace.ingest.columns import FAR, count, read, whole
+from headrace.ingest.columns import count, number, read, whole
 from headrace.ingest.frames import key_problem
 from headrace.ingest.producer import Producer
 from headrace.ingest.sender import Sender
@@ -78,6 +77,7 @@ class ActiveRun:
         self._journal = journal
         self._artifacts = Artifacts(connection) if journal is None else KeptArtifacts(connection, journal)
         self._producer = Producer(run.run_id, connection, sender, settings, self._leave, offline=self.offline)
+        self._items = self._producer.queue.items
         self._pid = os.getpid()
         self._ended = False
         self._monitor: system.Monitor | None = None
@@ -95,24 +95,28 @@ class ActiveRun:
         """Records a point in each series named, at this step (0 where none is given) and now.
 
         Costs about a microsecond. Waits only when the buffer is full, as `IngestSettings.overflow` says. NaN and
-        infinities are values like others; a zero-dimensional array or tensor is read before this returns.
+        infinities are values like others; an array or tensor of one item is read before this returns.
         """
-        if type(step) is not int or not -FAR < step < FAR:
+        # A microsecond is some fifteen of these steps: what can be done by the sender is done there.
+        if type(step) is not int:
             try:
                 step = whole(step)
             except ValueError as error:
                 self._producer.lose(str(error), len(metrics))
                 metrics = {}
-        now = time_ns() // 1_000_000
-        producer = self._producer
-        queue = producer.queue.items
-        for key, value in metrics.items():
-            try:
-                queue.append((key, float(value), step, now))  # type: ignore[arg-type] # the step is an int here
-            except Exception as error:  # noqa: BLE001 - whatever a value's own __float__ raises
-                self._lose(key, value, error)
-        if len(queue) > producer.mark:
-            producer.crowded()
+        now = time()
+        items = self._items
+        for key in metrics:
+            value = metrics[key]
+            if type(value) is not float:
+                try:
+                    value = number(value)
+                except Exception as error:  # noqa: BLE001 - whatever a value's own __float__ raises
+                    self._producer.lose(f"{key!s:.80}: {value!r:.80} is no number ({error!s:.200})")
+                    continue
+            items += (key, value, step, now)
+        if len(items) > self._producer.mark:
+            self._producer.crowded()
 
     def log_metric(
         self,
@@ -184,10 +188,10 @@ class ActiveRun:
         """
         if visible and self.offline:
             raise errors.Unavailable(f"run {self.id} is offline: its points are visible after `headrace sync`")
-        until = time.monotonic() + timeout
+        until = monotonic() + timeout
         positions = self._producer.flush(timeout)
         if visible:
-            left = max(0.001, until - time.monotonic())
+            left = max(0.001, until - monotonic())
             request = wire.GetRunRequest(run_id=self.id, at_least=positions)
             self._connection.call(lambda c: c.tracking.GetRun, request, timeout_s=left)
 
@@ -384,9 +388,6 @@ class ActiveRun:
             return
         last: BaseException | None = getattr(sys, "last_value", None)
         self.end(state_after(last), timeout=timeout_s)
-
-    def _lose(self, key: object, value: object, error: Exception) -> None:
-        self._producer.lose(f"{key!s:.80}: {value!r:.80} is no number ({error!s:.200})")
 
 
 def state_after(error: BaseException | None) -> State:

@@ -17,6 +17,7 @@ import headrace as hr
 from fix_client import with_client
 from fix_services import Running
 from headrace import cli, errors
+from headrace.ingest.columns import Block
 from headrace.ingest.frames import Limits, make_frames
 from headrace.ingest.spool import Owner, SpoolFile
 
@@ -178,8 +179,10 @@ async def test_a_spool_file_sent_twice_is_stored_once(
             owner = Owner(run.id, secrets.token_hex(16), client.connection.uri)
             file = SpoolFile.create(tmp_path / "spool", owner, 1 << 20)
             for seq in range(1, 6):
-                points = [("k", float(step), step, 0) for step in range(seq * 10, seq * 10 + 10)]
-                (frame,) = make_frames(points, Limits(100, 10_000), lambda why, _: pytest.fail(why))
+                steps = range(seq * 10, seq * 10 + 10)
+                (frame,) = make_frames(
+                    [Block("k", [float(step) for step in steps], steps, [0] * 10)], Limits(100, 10_000)
+                )
                 frame.seq = seq
                 file.append(frame)
             file.release()

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from fake_headrace import decoded
 from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
 from headrace.ingest.columns import Block
-from headrace.ingest.frames import FAR, Limits, Point, key_problem, make_frames, make_mixed_frames
+from headrace.ingest.frames import FAR, Limits, key_problem, make_frames
 from headrace.ingest.outbox import Outbox, Overtaken
+from headrace.ingest.queue import PointQueue
 from headrace_kit.errors import InvalidField
 from headrace_tracking import limits
 
 far = st.integers(-FAR + 1, FAR - 1)
-points_of_a_run = st.lists(st.tuples(st.sampled_from(["loss", "acc", "é/x y"]), st.floats(), far, far), max_size=60)
+Point = tuple[str, float, int, int]
+Item = Point | list[Point] | Block
 
 
 def all_points(frames: list[Frame]) -> dict[str, list[tuple[int, int, float]]]:
@@ -31,59 +33,78 @@ def same(left: list[tuple[int, int, float]], right: list[tuple[int, int, float]]
     return repr(left) == repr(right)  # NaN is NaN here, and -0.0 is not 0.0
 
 
-@given(points_of_a_run, st.integers(1, 20), st.integers(60, 2_000))
-def test_frames_hold_every_point_in_order_within_the_limits(points: list[Point], most: int, size: int) -> None:
-    frames = list(make_frames(points, Limits(most, size), lambda why, _: pytest.fail(why)))
+blocks = st.builds(
+    lambda key, rows: Block(key, *(list(column) for column in zip(*rows, strict=True))),
+    st.sampled_from(["loss", "acc", "second"]),
+    st.lists(st.tuples(st.floats(), far, far), min_size=1, max_size=20),
+)
+points = st.tuples(st.sampled_from(["loss", "acc", "é/x y"]), st.floats(), far, st.integers(0, 1 << 42))
+logged = st.lists(points | st.lists(points, min_size=10, max_size=30) | blocks, max_size=20)
 
-    expected: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+
+def add(queue: PointQueue, item: Item) -> list[Point]:
+    """Queues a point, several, or a block; the points that they are."""
+    if isinstance(item, Block):
+        queue.put(item)
+        return list(zip([item.key] * len(item), item.values, item.steps, item.times, strict=True))
+    several = item if isinstance(item, list) else [item]
+    for key, value, step, ms in several:
+        queue.items += (key, value, step, (ms + 0.5) / 1000)
+    return several
+
+
+def by_key(points: list[Point]) -> dict[str, list[tuple[int, int, float]]]:
+    found: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
     for key, value, step, time in points:
-        expected[key].append((step, time, value))
-    found = all_points(frames)
+        found[key].append((step, time, value))
+    return found
+
+
+@given(logged, st.integers(1, 40), st.integers(60, 2_000))
+def test_frames_hold_every_point_in_order_within_the_limits(items: list[Item], most: int, size: int) -> None:
+    queue = PointQueue()
+    given_points = [point for item in items for point in add(queue, item)]
+    assert queue.points() == len(given_points)
+    frames: list[Frame] = []
+    while queue.items:
+        frames += queue.take_frames(Limits(most, size), lambda why, _: pytest.fail(why))
+
+    found, expected = all_points(frames), by_key(given_points)
     assert found.keys() == expected.keys()
     assert all(same(found[key], expected[key]) for key in expected)
+    assert (queue.points(), queue.gone) == (0, len(given_points))
     for frame in frames:
         count = sum(series.count for series in frame.series)
         assert count <= most
         assert frame.ByteSize() <= size or count == 1
 
 
-blocks = st.builds(
-    lambda key, rows: Block(key, *(list(column) for column in zip(*rows, strict=True))),
-    st.sampled_from(["loss", "acc", "second"]),
-    st.lists(st.tuples(st.floats(), far, far), min_size=1, max_size=20),
-)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(["loss", "acc"]), st.floats(), far, far) | blocks, max_size=30),
-    st.integers(60, 2_000),
-)
-def test_blocks_and_points_are_framed_in_order_within_the_limit(items: list[Point | Block], size: int) -> None:
-    frames = list(make_mixed_frames(items, Limits(100_000, size), lambda why, _: pytest.fail(why)))
-
-    expected: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
-    for item in items:
-        for key, value, step, time in (
-            zip([item.key] * len(item), item.values, item.steps, item.times, strict=True)
-            if isinstance(item, Block)
-            else [item]
-        ):
-            expected[key].append((step, time, value))
-    found = all_points(frames)
+@given(logged, st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=6))
+def test_a_queue_drops_from_either_end(items: list[Item], drops: list[tuple[int, bool]]) -> None:
+    queue = PointQueue()
+    left = [point for item in items for point in add(queue, item)]
+    for down_to, oldest in drops:
+        gone = queue.drop(down_to, oldest=oldest)
+        assert gone == max(0, len(left) - down_to)
+        left = left[gone:] if oldest else left[: len(left) - gone]
+        assert queue.points() == len(left)
+    frames = queue.take_frames(Limits(100_000, 1 << 20), lambda why, _: pytest.fail(why))
+    found, expected = all_points(frames), by_key(left)
     assert found.keys() == expected.keys()
     assert all(same(found[key], expected[key]) for key in expected)
-    for frame in frames:
-        assert frame.ByteSize() <= size or sum(series.count for series in frame.series) == 1
 
 
 def test_points_under_a_bad_key_do_not_take_the_others_with_them() -> None:
     told: list[tuple[str, int]] = []
-    points: list[Point] = [("good", 1.0, 0, 0), ("bad\n", 2.0, 0, 0), ("bad\n", 3.0, 1, 0), ("good", 4.0, 1, 0)]
+    queue = PointQueue()
+    for key, step in (("good", 0), ("bad\n", 0), ("bad\n", 1), ("good", 1), ("good", FAR), ("good", 2)):
+        queue.items += (key, 1.0, step, 0.0)
 
-    (frame,) = make_frames(points, Limits(100, 10_000), lambda why, count: told.append((why, count)))
+    (frame,) = queue.take_frames(Limits(100, 10_000), lambda why, count: told.append((why, count)))
 
-    assert decoded(frame) == {"good": [(0, 0, 1.0), (1, 0, 4.0)]}
-    assert [count for _, count in told] == [2]
+    assert decoded(frame) == {"good": [(0, 0, 1.0), (1, 0, 1.0), (2, 0, 1.0)]}
+    assert [count for _, count in told] == [1, 2]
+    assert "step 4611686018427387904 is no whole number" in told.pop(0)[0]
     assert "'bad\\n' is no key: 1 to 250 characters" in told[0][0]
 
 
@@ -175,6 +196,5 @@ def test_an_acknowledgement_of_a_frame_never_made_is_noticed() -> None:
 
 
 def test_values_that_are_no_numbers_are_kept_as_they_are() -> None:
-    points: list[Point] = [("k", value, step, 0) for step, value in enumerate((math.nan, math.inf, -math.inf, -0.0))]
-    (frame,) = make_frames(points, Limits(10, 1_000), lambda why, _: pytest.fail(why))
+    (frame,) = make_frames([Block("k", (math.nan, math.inf, -math.inf, -0.0), range(4), [0] * 4)], Limits(10, 1_000))
     assert same(decoded(frame)["k"], [(0, 0, math.nan), (1, 0, math.inf), (2, 0, -math.inf), (3, 0, -0.0)])

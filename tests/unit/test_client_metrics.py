@@ -55,11 +55,22 @@ def gone_run() -> DomainError:
     return DomainError(error_reason_pb2.ERROR_REASON_RUN_NOT_FOUND, "no run with this id")
 
 
+class Tensor:
+    """Such as some libraries have: no __float__, but item()."""
+
+    def __float__(self) -> float:
+        raise TypeError("not this way")
+
+    def item(self) -> float:
+        return 1.5
+
+
 def test_points_arrive_with_key_step_time_and_value(fake: FakeHeadrace) -> None:
     before = int(time.time() * 1000)
     with client_of(fake) as client, client.start_run(capture=False) as run:
         run.log({"loss": 0.5, "acc": np.float32(0.25), "zero-d": np.array(2)}, step=7)
         run.log({"loss": True})
+        run.log({"one": np.array([[0.5]]), "big": np.int64(7), "tensor": Tensor()})
         run.log_metric("loss", 3, step=np.int64(8), time=datetime(2020, 1, 1, tzinfo=UTC))
         run.log_metric("loss", 4, time=1.5)
         run.flush()
@@ -68,6 +79,7 @@ def test_points_arrive_with_key_step_time_and_value(fake: FakeHeadrace) -> None:
     assert [(step, value) for step, _, value in points["loss"]] == [(7, 0.5), (0, 1.0), (8, 3.0), (0, 4.0)]
     assert [(step, value) for step, _, value in points["acc"]] == [(7, 0.25)]
     assert [(step, value) for step, _, value in points["zero-d"]] == [(7, 2.0)]
+    assert [value for key in ("one", "big", "tensor") for _, _, value in points[key]] == [0.5, 7.0, 1.5]
     times = [ms for _, ms, _ in points["loss"]]
     assert before <= times[0] <= times[1] <= time.time() * 1000
     assert times[2:] == [1_577_836_800_000, 1_500]

@@ -74,6 +74,16 @@ def whole(step: object) -> int:
     return number
 
 
+def number(value: Any) -> float:
+    """A number as a float, or what `item()` of an array or tensor of one item answers. Raises whatever those raise."""
+    try:
+        return float(value)
+    except TypeError:
+        if not hasattr(value, "item"):
+            raise
+        return float(value.item())
+
+
 def whole_numbers(steps: Any) -> Sequence[int]:
     """A column of steps; a range stays one. ValueError names the first that is not acceptable."""
     if isinstance(steps, range):

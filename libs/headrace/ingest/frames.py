@@ -4,15 +4,12 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from typing import Final
 
 from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns, SeriesHeader
 from headrace.ingest.columns import FAR as FAR  # noqa: PLC0414 - a limit of the points below too
 from headrace.ingest.columns import Block, deltas, joined
-
-Point = tuple[str, float, int, int]
-"""Key, value, step, milliseconds since 1970-01-01 UTC."""
 
 _KEY: Final = re.compile(r"[/\w.\- :]{1,250}")
 _SEQ_BYTES: Final = 11  # tag and value of Frame.seq at its longest: it is set after the size was checked
@@ -35,54 +32,52 @@ def key_problem(key: object) -> str:
     return ""
 
 
-def make_frames(points: Sequence[Point], limits: Limits, refuse: Callable[[str, int], None]) -> Iterator[Frame]:
+def make_frames(blocks: Sequence[Block], limits: Limits) -> Iterator[Frame]:
     """Frames without seq that hold all points, each series in the order given.
+
+    The keys must be good, and the blocks together must not have more points than a frame may have.
+    """
+    yield from _fitting(blocks, limits.size_bytes)
+
+
+def as_blocks(
+    keys: Sequence[str],
+    values: Sequence[float],
+    steps: Sequence[int],
+    times: Sequence[int],
+    refuse: Callable[[str, int], None],
+) -> list[Block]:
+    """Single points, given as columns, as a block for each key.
 
     Points under a key that the server would refuse are left out and told by `refuse(problem, how many)`: in a frame,
     they would take all its other points with them.
     """
-    for start in range(0, len(points), limits.points):
-        good = _with_good_keys(points[start : start + limits.points], refuse)
-        yield from _fitting(_as_blocks(good), limits.size_bytes)
-
-
-def make_mixed_frames(
-    items: Sequence[Point | Block], limits: Limits, refuse: Callable[[str, int], None]
-) -> Iterator[Frame]:
-    """As `make_frames`, of single points and blocks as they came; the keys of blocks must be good.
-
-    The items together must not have more points than a frame may have.
-    """
-    blocks: list[Block] = []
-    for single, some in groupby(items, key=lambda item: type(item) is tuple):
-        if single:
-            blocks += _as_blocks(_with_good_keys(list(some), refuse))  # type: ignore[arg-type] # tuples are points
+    blocks = []
+    for key, at in _places(keys).items():
+        if problem := key_problem(key):
+            refuse(problem, len(keys[at]) if isinstance(at, slice) else len(at))
+        elif isinstance(at, slice):
+            blocks.append(Block(key, values[at], steps[at], times[at]))
         else:
-            blocks += some  # type: ignore[arg-type] # and what is no tuple is a block
-    yield from _fitting(blocks, limits.size_bytes)
+            blocks.append(Block(key, [values[n] for n in at], [steps[n] for n in at], [times[n] for n in at]))
+    return blocks
+
+
+def _places(keys: Sequence[str]) -> dict[str, slice] | dict[str, list[int]]:
+    """Where each key occurs. A training loop logs the same keys again and again: then every n-th is the same."""
+    known = list(dict.fromkeys(keys))
+    period = len(known)
+    if known and (known * (len(keys) // period + 1))[: len(keys)] == keys:
+        return {key: slice(number, None, period) for number, key in enumerate(known)}
+    places: dict[str, list[int]] = {key: [] for key in known}
+    for number, key in enumerate(keys):
+        places[key].append(number)
+    return places
 
 
 def points_of(frame: Frame) -> int:
     """How many points a frame holds."""
     return sum(series.count for series in frame.series)
-
-
-def _with_good_keys(points: Sequence[Point], refuse: Callable[[str, int], None]) -> Sequence[Point]:
-    bad = {key: problem for key in {point[0] for point in points} if (problem := key_problem(key))}
-    for key, problem in bad.items():
-        refuse(problem, sum(point[0] == key for point in points))
-    return [point for point in points if point[0] not in bad] if bad else points
-
-
-def _as_blocks(points: Sequence[Point]) -> list[Block]:
-    series: dict[str, list[Point]] = {}
-    for point in points:
-        series.setdefault(point[0], []).append(point)
-    made = []
-    for key, of_key in series.items():
-        _, values, steps, times = zip(*of_key, strict=True)
-        made.append(Block(key, values, steps, times))
-    return made
 
 
 def _fitting(blocks: Sequence[Block], most_bytes: int) -> Iterator[Frame]:

@@ -16,7 +16,7 @@ from headrace.ingest.frames import Limits
 from headrace.ingest.losses import Losses
 from headrace.ingest.outbox import Outbox
 from headrace.ingest.overflow import Overflow
-from headrace.ingest.queue import PointQueue
+from headrace.ingest.queue import FIELDS, PointQueue
 from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
 from headrace.ingest.spool import Owner, SpoolFile
@@ -36,7 +36,7 @@ _AWAY_FRAME_S: Final = 1.0
 class Producer:
     """Queue, frames and stream of one run in one process; a forked child has an id and frames of its own.
 
-    `log` appends to `queue.items` without a lock, and calls `crowded` when it is longer than `mark` then; `put` adds
+    `log` adds to `queue.items` without a lock, and calls `crowded` when that is longer than `mark` then; `put` adds
     blocks. Everything else is guarded by one condition. `on_leave(timeout_s)` is called when the program ends.
     An offline one opens no stream: all that is logged goes to the spool file.
     """
@@ -101,7 +101,7 @@ class Producer:
         settings = self._settings
         if self.mark == ALWAYS and not (self.closed or self._error or self._to_raise):
             self._sender.add(self)
-            self.mark = min(settings.frame_points, settings.queue_points)
+            self.mark = FIELDS * min(settings.frame_points, settings.queue_points)
         self._sender.wake()
         if self.mark == ALWAYS or self.queue.points() > settings.queue_points:
             with self._changed:
@@ -114,7 +114,7 @@ class Producer:
         """Takes many points of one series at once, behind all that was logged before; then as `crowded`."""
         with self._changed:
             self.queue.put(block)
-        if self.mark == ALWAYS or self.queue.points() > self.mark:
+        if self.mark == ALWAYS or self.queue.points() * FIELDS > self.mark:
             self.crowded()
 
     def lose(self, why: str, points: int = 1) -> None:

@@ -23,7 +23,7 @@ MAGIC: Final = b"HRRUN001"
 SUFFIX: Final = ".run"
 FILES: Final = ".files"
 
-_KINDS: Final[Mapping[bytes, type[Message]]] = {
+_KINDS: Final[dict[bytes, type[Message]]] = {
     b"E": wire.CreateExperimentRequest,
     b"C": wire.CreateRunRequest,
     b"P": wire.LogParamsRequest,
@@ -32,7 +32,7 @@ _KINDS: Final[Mapping[bytes, type[Message]]] = {
     b"U": wire.UpdateRunRequest,
     b"F": UploadHeader,  # whose bytes are in the folder beside, under their number
 }
-_LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
+_LETTERS: Final[dict[type[Message], bytes]] = {kind: letter for letter, kind in _KINDS.items()}
 
 
 class Journal:

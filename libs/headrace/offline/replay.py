@@ -1,7 +1,7 @@
 """`headrace sync`: brings to the server what programs left in the spool folder, each thing once."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,7 +26,7 @@ Connect = Callable[[str], Client]
 Tell = Callable[[str], None]
 
 _EVERY: Final = 100  # records between two lines of progress
-_METHODS: Final[Mapping[type[Message], Callable[[Connection], "grpc.UnaryUnaryMultiCallable[Any, Any]"]]] = {
+_METHODS: Final[dict[type[Message], Callable[[Connection], "grpc.UnaryUnaryMultiCallable[Any, Any]"]]] = {
     wire.CreateRunRequest: lambda c: c.tracking.CreateRun,
     wire.LogParamsRequest: lambda c: c.tracking.LogParams,
     wire.SetRunTagsRequest: lambda c: c.tracking.SetRunTags,
