@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+import zstandard
 from google.protobuf import message_factory
 
 from headrace.api.artifacts.v1 import artifact_service_pb2 as artifacts_wire
@@ -134,7 +135,10 @@ class FakeIngest:
 
 def decoded(frame: metrics_pb2.Frame) -> dict[str, Points]:
     """The points of a frame by key."""
-    columns = metrics_pb2.MetricColumns.FromString(frame.columns)
+    packed = frame.columns
+    if frame.encoding == metrics_pb2.ENCODING_ZSTD:
+        packed = zstandard.ZstdDecompressor().decompress(packed)
+    columns = metrics_pb2.MetricColumns.FromString(packed)
     step = time = 0
     points: Points = []
     for step_delta, time_delta, value in zip(columns.step_deltas, columns.time_deltas, columns.values, strict=True):

@@ -168,6 +168,11 @@ class Connection:
         """How long to try again now."""
         return self.policy.patience_s if self._reached else self.policy.first_patience_s
 
+    @property
+    def near(self) -> bool:
+        """Whether the address is one of this machine itself."""
+        return _is_loopback(self._parts.hostname)
+
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes with every call: the token, and the trace under way if there is one."""
         token = (("authorization", f"Bearer {self._token}"),) if self._token else ()

@@ -49,7 +49,7 @@ def add(queue: PointQueue, item: Item) -> list[Point]:
         return list(zip([item.key] * len(item), item.values, item.steps, item.times, strict=True))
     several = item if isinstance(item, list) else [item]
     for key, value, step, ms in several:
-        queue.items += (key, value, step, (ms + 0.5) / 1000)
+        queue.items.extend((key, value, step, (ms + 0.5) / 1000))
     return several
 
 
@@ -98,7 +98,7 @@ def test_points_under_a_bad_key_do_not_take_the_others_with_them() -> None:
     told: list[tuple[str, int]] = []
     queue = PointQueue()
     for key, step in (("good", 0), ("bad\n", 0), ("bad\n", 1), ("good", 1), ("good", FAR), ("good", 2)):
-        queue.items += (key, 1.0, step, 0.0)
+        queue.items.extend((key, 1.0, step, 0.0))
 
     (frame,) = queue.take_frames(Limits(100, 10_000), lambda why, count: told.append((why, count)))
 

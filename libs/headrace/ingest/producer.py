@@ -12,6 +12,7 @@ from headrace.api.tracking.v1.ingest_service_pb2 import FrameAck, OpenStream, St
 from headrace.api.tracking.v1.metrics_pb2 import Frame, Position
 from headrace.connection import Connection
 from headrace.ingest.columns import Block
+from headrace.ingest.compression import Compressor
 from headrace.ingest.frames import Limits
 from headrace.ingest.losses import Losses
 from headrace.ingest.outbox import Outbox
@@ -70,6 +71,8 @@ class Producer:
         self._outbox = Outbox(self._overflow.load)
         opening = OpenStream(run_id=self._run_id, producer_id=producer_id)
         self._stream = Stream(opening, self._connection, self._changed, self)
+        near = self._connection.near and not self._offline
+        self._compress = Compressor(self._settings.compression, near=near)
         self._away = self._offline
         self._adopted = False
         self._framed_at = time.monotonic()
@@ -335,6 +338,7 @@ class Producer:
 
     def _frame(self, limits: Limits) -> None:
         for frame in self.queue.take_frames(limits, self.lose):
+            self._compress(frame)
             self._outbox.add(frame)
 
     def _own_limits(self) -> Limits:

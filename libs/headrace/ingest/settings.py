@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Compression = Literal["auto", "on", "off"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
@@ -13,6 +15,9 @@ class IngestSettings:
     frame_points: int = 8_192
     """About 100 KiB. The server's limit holds where it is lower."""
     frame_bytes: int = 1 << 20
+    compression: Compression = "auto"
+    """Whether frames are compressed (zstd 1): "auto" does where the server is on another machine, or the run offline, and
+    where it saves a quarter; needs `headrace[compression]`, or Python 3.14, and does without where neither is there."""
     queue_points: int = 200_000
     """Points of a run not framed yet: about 30 MB of Python objects."""
     kept_bytes: int = 32 << 20
