@@ -24,17 +24,16 @@ from headrace.ingest.spool import Owner, SpoolFile
 
 
 async def test_compressed_frames_are_read_as_plain_ones(services: Running) -> None:
-    def work() -> None:
-        values = [random.random() for _ in range(20_000)]
+    def work(client: hr.Client) -> None:
+        columns = {"noise": [random.random() for _ in range(20_000)], "flat": [0.5] * 20_000}
         settings = hr.IngestSettings(age_s=0.02, compression="on")
-        with hr.Client(f"grpc://{services.address}", ingest=settings) as client:
-            with client.start_run(capture=False) as run:
-                run.log_columns(None, {"noise": values, "flat": [0.5] * 20_000})
-                run.flush(visible=True)
-            for key, expected in (("noise", values), ("flat", [0.5] * 20_000)):
-                assert list(client.metric_history(run.id, key).values) == expected
+        with hr.Client(client.connection.uri, ingest=settings) as other, other.start_run(capture=False) as run:
+            run.log_columns(None, columns)
+            run.flush(visible=True)
+        for key, values in columns.items():
+            assert list(client.metric_history(run.id, key).values) == values
 
-    await asyncio.to_thread(work)
+    await with_client(services, work)
 
 
 async def test_what_was_logged_is_visible_after_a_flush(services: Running) -> None:
