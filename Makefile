@@ -1,6 +1,6 @@
 # Headrace. `make demo` and `make test` are all that a new machine needs; `make help` tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-docker check lint types contracts protos protos-check sizes bench faults clean
+.PHONY: help demo up test test-docker check lint types contracts protos protos-check sizes bench bench-long faults clean
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,8 +44,16 @@ protos-check: $(NODE)/pyright
 sizes: .venv/ready
 	@$(BIN)/python tools/sizes.py
 
-bench: .venv/ready ## start-up time, import time, size of the client
+PEERS ?= 1
+
+bench: .venv/ready ## Headrace beside MLflow, FastTrackML, W&B and the raw limits: 20 minutes; PEERS=0 leaves the peers out
+	@$(BIN)/python -m headrace_kit.testing.backends install
 	@$(BIN)/python bench/start.py
+	@$(BIN)/python bench/run.py --readme $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
+
+bench-long: .venv/ready ## what `make bench` leaves out for its length: a million runs, 200 million points
+	@$(BIN)/python -m headrace_kit.testing.backends install
+	@$(BIN)/python bench/run.py --only search,growth --long $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
 
 COUNT ?= 500
 SEED ?= 1
