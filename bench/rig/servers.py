@@ -30,7 +30,7 @@ from headrace_kit.testing.backends.processes import ProcessServer, free_port, ht
 from headrace_server.schemas import SCHEMAS
 from rig.processes import Failed
 
-_READY_S: Final = 120.0
+_READY_S: Final = 300.0
 
 
 class Service:
@@ -206,6 +206,8 @@ def mlflow(folder: Path, postgres: Postgres, python: Path) -> Iterator[PeerServe
     port = free_port()
     store = ["--backend-store-uri", postgres.uri("postgresql+psycopg2", "mlflow")]
     where = ["--host", "127.0.0.1", "--port", str(port), "--artifacts-destination", str(folder / "mlflow-artifacts")]
+    # On a busy machine its workers take more than five seconds to come up, and would be ended for it, again and again.
+    where += ["--uvicorn-opts", "--timeout-worker-healthcheck 60"]
     environ = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
@@ -251,6 +253,8 @@ def _http_server(
             time.sleep(0.2)
         yield process.pid
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
