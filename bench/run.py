@@ -9,6 +9,7 @@ runs, not to read figures. `--long` adds the rows that take many minutes (a mill
 import argparse
 import importlib
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from typing import Any, Final, cast
 from rig import peers, table
 from rig.figures import Figure
 from rig.lab import Lab, Scale
-from rig.processes import BENCH
+from rig.processes import BENCH, Failed
 
 ROWS: Final = ("rates", "streams", "cost", "latency", "storage", "history", "search")
 LONG: Final = ("growth",)
@@ -32,6 +33,7 @@ def main() -> None:
     asked = _asked()
     scale = Scale(rounds=1 if asked.quick else 3, share=0.1 if asked.quick else 1.0, long=asked.long)
     figures: list[Figure] = []
+    failed: dict[str, str] = {}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name, ExitStack() as stack:
         lab = Lab(Path(name), stack, scale, with_peers=not asked.no_peers)
@@ -40,11 +42,17 @@ def main() -> None:
         about["peers"] = {} if asked.no_peers else {peer: peers.version(peer) for peer in peers.PEERS}
         for row in asked.only or (ROWS + LONG if asked.long else ROWS):
             print(f"{time.monotonic() - began:5.0f} s  {row}", flush=True)
-            figures += importlib.import_module(f"rows.{row}").measure(lab)
+            try:
+                figures += importlib.import_module(f"rows.{row}").measure(lab)
+            except Failed as error:
+                print(error, flush=True)
+                failed[row] = str(error).partition("\n")[0]
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
-    whole = not (asked.only or asked.quick or asked.no_peers)
-    about["whole"] = whole
+    about["failed"] = failed
+    about["whole"] = whole = not (asked.only or asked.quick or asked.no_peers or failed)
     _keep(figures, about, BENCH / "README.md" if whole and asked.readme else None)
+    if failed:
+        sys.exit(f"these rows failed: {', '.join(failed)}")
 
 
 def _asked() -> argparse.Namespace:
