@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,15 +16,18 @@ _BLOCK_S = 0.05  # or so many, where there is a pace
 
 
 def main() -> None:
-    """Arguments: uri, runs, series, steps, how ("columns" or "dict"), frame_points, steps_a_second (0 for no pace)."""
+    """Arguments: uri, experiment, runs, series, steps, how ("columns" or "dict"), frame_points, steps_a_second (0 for no pace)."""
     asked = given()
     settings = hr.IngestSettings(frame_points=asked["frame_points"], block_s=_WAIT_S)
     client = hr.Client(asked["uri"], ingest=settings, policy=Policy(first_patience_s=60, patience_s=60))
-    runs = [client.start_run("bench", experiment="bench", capture=False) for _ in range(asked["runs"])]
+    runs = [client.start_run("bench", experiment=asked["experiment"], capture=False) for _ in range(asked["runs"])]
     keys = [f"train/metric_{number}" for number in range(asked["series"])]
     values = np.random.default_rng(asked["seed"]).normal(1.0, 0.1, (asked["series"], asked["steps"]))
     values[0] = np.arange(asked["steps"])  # the latest value tells how far a run is visible
     log = log_columns if asked["how"] == "columns" else log_dicts
+    for run in runs:  # so that their streams stand
+        run.log({"begun": 1.0})
+    _each(runs, lambda run: run.flush(timeout=_WAIT_S))
     say(runs=[run.id for run in runs])
     hear()
     first = now()
@@ -65,9 +69,9 @@ def _keep_pace(began: float, steps: int, pace: float) -> None:
         time.sleep(ahead)
 
 
-def _each(runs: "list[hr.ActiveRun]", work: "object") -> None:
+def _each(runs: "list[hr.ActiveRun]", work: "Callable[[hr.ActiveRun], None]") -> None:
     """All at the same time: one after the other would wait for each."""
-    threads = [threading.Thread(target=work, args=(run,)) for run in runs]  # type: ignore[arg-type]
+    threads = [threading.Thread(target=work, args=(run,)) for run in runs]
     for thread in threads:
         thread.start()
     for thread in threads:

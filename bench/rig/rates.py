@@ -1,5 +1,6 @@
 """Rounds of rates: client processes that log as fast as they can, until all is visible."""
 
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -22,22 +23,23 @@ def headrace_round(
     runs: int = 1,
     frame_points: int = FRAME_POINTS,
     steps_a_second: float = 0,
-    look: Callable[[list[str]], None] = lambda _runs: None,
+    look: Callable[[str], None] = lambda _experiment: None,
 ) -> Round:
-    """10 series a run; `look` is called with the runs when all is logged, and maybe not visible yet. Then the merger has its time, which is in the CPU account and not in the rate.
+    """10 series a run; `look` is called with their experiment when all is logged, and maybe not visible yet. Then the merger has its time, which is in the CPU account and not in the rate.
 
     One series of each client's first run is read back: all its points must be there.
     """
     arguments = {"uri": server.uri, "series": 10, "steps": steps, "how": how, "frame_points": frame_points}
-    arguments |= {"runs": runs, "steps_a_second": steps_a_second}
+    experiment = f"bench {uuid.uuid4().hex}"
+    arguments |= {"experiment": experiment, "runs": runs, "steps_a_second": steps_a_second}
     with ExitStack() as stack:
         programs = [stack.enter_context(Program("producer", seed=seed, **arguments)) for seed in range(clients)]
-        ids = [program.read()["runs"] for program in programs]
+        ids = [program.read()["runs"][0] for program in programs]
         meter = Meter({"clients": [program.pid for program in programs], **server.pids})
         together(programs)
-        look([run_id for of_client in ids for run_id in of_client])
+        look(experiment)
         said = [program.read() for program in programs]
-        _check(server, [of_client[0] for of_client in ids], steps, said)
+        _check(server, ids, steps, said)
         server.settle()
         spent = meter.spent()
         together_end(programs)

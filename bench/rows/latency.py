@@ -40,7 +40,14 @@ def _round(lab: Lab, rate: float) -> list[float]:
     """Milliseconds of each tick, in order of size."""
     ticks, uri = lab.scale.of(_TICKS), lab.headrace.uri
     pace = rate / (10 * _CLIENTS)
-    arguments = {"uri": uri, "runs": 1, "series": 10, "how": "columns", "frame_points": FRAME_POINTS}
+    arguments = {
+        "uri": uri,
+        "experiment": "bench",
+        "runs": 1,
+        "series": 10,
+        "how": "columns",
+        "frame_points": FRAME_POINTS,
+    }
     arguments |= {"steps": int(pace * (ticks * _PAUSE_S + _MARGIN_S)), "steps_a_second": pace}
     with ExitStack() as stack:
         ticker = stack.enter_context(Program("ticker", uri=uri, ticks=ticks, pause_s=_PAUSE_S))
