@@ -41,8 +41,9 @@ def load_headrace(server: Headrace, experiment: str, count: int) -> float:
         f" SELECT 'default', {run_id}, {number}, 'bench', 'FINISHED', {_START_MS} + i * 1000, {_START_MS} + i * 1000 + 500,"
         f" jsonb_build_object({params}), jsonb_build_object('mlflow.runName', 'run-' || i)"
         f" FROM generate_series(1, {count}) AS i",
-        f"INSERT INTO tracking.metric_latest (tenant_id, run_id, experiment_id, key, value, step, time_ms)"
-        f" SELECT 'default', {run_id}, {number}, m.key, m.value, 0, {_START_MS} + i * 1000"
+        f"INSERT INTO tracking.metric_latest"
+        f" (tenant_id, run_id, experiment_id, key, value, step, time_ms, has_extremes, least, greatest)"
+        f" SELECT 'default', {run_id}, {number}, m.key, m.value, 0, {_START_MS} + i * 1000, true, m.value, m.value"
         f" FROM generate_series(1, {count}) AS i, LATERAL (VALUES {metrics}) AS m (key, value)",
         "VACUUM ANALYZE tracking.runs",
         "VACUUM ANALYZE tracking.metric_latest",
