@@ -29,7 +29,7 @@ def measure(lab: Lab) -> list[Figure]:
             **limits,
         }
         found = in_turn(contestants, lab.scale.rounds)
-    lab.found["rate"] = _median(found["dicts"])
+    lab.found["rate"] = _median(found["columns"])
     beside = _beside(found, {"MLflow": 150, "FastTrackML": 40}, [*limits])
     figures = [
         _figure("4 clients, 10 series, Kafka", found["columns"], 1.5e6, 3e6, beside),
@@ -38,8 +38,8 @@ def measure(lab: Lab) -> list[Figure]:
         _figure("4 clients, 10 series, embedded", found["embedded"], 0.8e6, 2e6, []),
     ]
     figures[0].cpu |= {other.name: per_million(found[other.name]) for other in beside}
-    figures[0].note = (
-        "`log_columns` of 1,000 steps, times are those of the calls; from the first log to the last client's"
+    figures[0].note += (
+        "; `log_columns` of 1,000 steps, times are those of the calls; from the first log to the last client's"
         " `flush(visible=True)`; one series in ten is read back and counted"
     )
     return figures
