@@ -23,7 +23,7 @@ from headrace_kit.lifecycle import Runner
 from headrace_kit.topics import FRAMES
 from headrace_tracking import app
 from headrace_tracking.doors import RunAddress
-from headrace_tracking.metric_path import MetricPath, start_metric_path
+from headrace_tracking.metric_path import MetricPath, Storage, start_metric_path
 
 TENANT = "default"
 
@@ -123,7 +123,10 @@ def _ended(error: Any) -> Ended:
 
 @asynccontextmanager
 async def metric_path(
-    database: str, kafka: str = "", around: Callable[[Bus], Bus] = lambda bus: bus
+    database: str,
+    kafka: str = "",
+    around: Callable[[Bus], Bus] = lambda bus: bus,
+    storage: Storage = Storage(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Path]:
     topic = replace(FRAMES, name=f"{FRAMES.name}.{uuid.uuid4().hex}")
     found: dict[str, Any] = {}
@@ -131,7 +134,7 @@ async def metric_path(
     async def start(config: app.Config, runner: Runner) -> None:
         bus = around(runner.bus(open_bus(config)))
         db = await runner.resource(Database(config.database, "tracking", connections=4, constraints={}))
-        found.update(bus=bus, door=await start_metric_path(config, runner, db, bus, topic))
+        found.update(bus=bus, door=await start_metric_path(config, runner, db, bus, storage, topic))
 
     services = SimpleNamespace(Config=app.Config, start=start)
     async with running(database, cast("Any", services), kafka=kafka) as run:

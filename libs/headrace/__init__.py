@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.charts import MetricChart
     from headrace.client import (
         Client,
+        export_metrics,
         get_experiment,
         get_run,
         metric_charts,
@@ -81,6 +82,7 @@ __all__ = [
     "download_artifacts",
     "errors",
     "events",
+    "export_metrics",
     "get_experiment",
     "get_run",
     "infer_signature",
@@ -105,6 +107,7 @@ if not TYPE_CHECKING:  # type checkers know the names from above, and would take
         "charts": ("MetricChart",),
         "client": (
             "Client",
+            "export_metrics",
             "get_experiment",
             "get_run",
             "metric_charts",

@@ -1,16 +1,18 @@
 """A client of one Headrace: what the functions of `headrace` do, on an address of its own."""
 
 import logging
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import capture, charts, errors, retry, system, watching
+from headrace import capture, charts, errors, exports, retry, system, watching
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
@@ -272,6 +274,14 @@ class Client:
         """
         return charts.read_charts(self.connection, run_ids, keys, pixels, axis, (start, end))
 
+    def export_metrics(self, run_id: str, file: str | os.PathLike[str]) -> Path:
+        """Writes all visible points of a run into a Parquet file, for DuckDB, Polars, Spark and the like.
+
+        Columns are key, step, time (milliseconds, UTC) and value; each series is ordered by (time, step, value). The file
+        appears only whole. Raises NotFound for the run, DataLost, OSError.
+        """
+        return exports.export_metrics(self.connection, run_id, file)
+
     def close(self) -> None:
         """Closes the connections. Runs under way are to be ended before."""
         self.connection.close()
@@ -343,3 +353,4 @@ metric_history = of_default(Client.metric_history, _itself)
 metric_histories = of_default(Client.metric_histories, _itself)
 watch_metrics = of_default(Client.watch_metrics, _itself)
 watch_run = of_default(Client.watch_run, _itself)
+export_metrics = of_default(Client.export_metrics, _itself)

@@ -15,11 +15,10 @@ from headrace_artifacts.owners import Owners
 from headrace_artifacts.service import ArtifactService, Uploads
 from headrace_artifacts.sweeper import Sweeper
 from headrace_artifacts.transfer import Limits
-from headrace_kit.blobs import BlobError, Blobs
-from headrace_kit.blobs.files import FileBlobs
-from headrace_kit.blobs.s3 import S3Blobs, S3Config
+from headrace_kit.blobs import BlobError
+from headrace_kit.blobs.config import StoreConfig, open_blobs
 from headrace_kit.bus.choose import open_bus
-from headrace_kit.config import ServiceConfig, setting
+from headrace_kit.config import setting
 from headrace_kit.db import Database, as_role, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.migrate import Schema, require_current
@@ -27,7 +26,6 @@ from headrace_kit.outbox import OutboxRelay
 from headrace_kit.rpc import Servicer
 
 SCHEMA: Final = Schema("artifacts", "headrace_artifacts")
-_LEAST_PART_BYTES: Final = 5 << 20  # of every S3 store
 _POSITIVE: Final = (
     "upload_slots",
     "upload_wait_seconds",
@@ -39,20 +37,10 @@ _POSITIVE: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ServiceConfig):
+class Config(StoreConfig):
     """Settings of the artifacts service."""
 
     blobs_dir: Path = setting(Path("headrace-artifacts"), "Folder that keeps the files; not used with an S3 store.")
-    s3_endpoint: str = setting("", "S3 store that keeps the files, host:port; empty keeps them in blobs_dir.")
-    s3_access_key: str = setting("", "Access key of the S3 store.")
-    s3_secret_key: str = setting("", "Secret key of the S3 store.", secret=True)
-    s3_bucket: str = setting("headrace", "Bucket of the S3 store; made where it is missing.")
-    s3_prefix: str = setting("", 'Put before every key in the bucket, such as "headrace/".')
-    s3_region: str = setting("us-east-1", "Region of the S3 store.")
-    s3_secure: bool = setting(True, "Whether the S3 store is reached over TLS.")
-    s3_part_bytes: int = setting(
-        8 << 20, "Parts in which files go up; each upload holds three, a file may have 10,000."
-    )
     upload_slots: int = setting(16, "Uploads at the same time.")
     upload_wait_seconds: float = setting(20.0, "How long an upload waits for its turn before it is told to come back.")
     upload_idle_seconds: float = setting(60.0, "How long the next part of an upload may take to come.")
@@ -63,14 +51,8 @@ class Config(ServiceConfig):
     @override
     def problems(self) -> list[str]:
         found = super().problems()
-        if self.s3_endpoint and not (self.s3_access_key and self.s3_secret_key):
-            found.append("s3_endpoint: needs s3_access_key and s3_secret_key")
-        if "://" in self.s3_endpoint:
-            found.append(f"s3_endpoint: must be host:port without a scheme, got {self.s3_endpoint!r}")
-        if self.s3_part_bytes < _LEAST_PART_BYTES:
-            found.append(f"s3_part_bytes: must be at least {_LEAST_PART_BYTES}, got {self.s3_part_bytes}")
-        elif self.s3_endpoint and self.artifact_most_bytes > _s3(self).most_bytes:
-            found.append(f"artifact_most_bytes: must be at most {_s3(self).most_bytes} with this s3_part_bytes")
+        if self.s3_endpoint and self.artifact_most_bytes > self.s3().most_bytes:
+            found.append(f"artifact_most_bytes: must be at most {self.s3().most_bytes} with this s3_part_bytes")
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 found.append(f"{name}: must be more than 0, got {getattr(self, name)}")
@@ -80,7 +62,7 @@ class Config(ServiceConfig):
 async def start(config: Config, runner: Runner) -> None:
     """Wires the service into the process."""
     await require_current(config.database, SCHEMA)
-    blobs: Blobs = S3Blobs(_s3(config)) if config.s3_endpoint else FileBlobs(config.blobs_dir)
+    blobs = open_blobs(config, config.blobs_dir)
     try:
         await asyncio.to_thread(blobs.check)
     except BlobError as error:
@@ -116,19 +98,6 @@ async def start(config: Config, runner: Runner) -> None:
             add_ArtifactServiceServicer_to_server,
             service,
         )
-    )
-
-
-def _s3(config: Config) -> S3Config:
-    return S3Config(
-        endpoint=config.s3_endpoint,
-        access_key=config.s3_access_key,
-        secret_key=config.s3_secret_key,
-        bucket=config.s3_bucket,
-        prefix=config.s3_prefix,
-        region=config.s3_region,
-        secure=config.s3_secure,
-        upload_part_bytes=config.s3_part_bytes,
     )
 
 

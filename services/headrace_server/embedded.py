@@ -114,6 +114,7 @@ def _values(options: Options, database: str) -> dict[str, Any]:
         "allowed_hosts": () if config.is_loopback(options.host) else ("*",),
         "public_grpc": (f":{grpc.rpartition(':')[2]}",),  # whatever name or address a client has for this machine
         "blobs_dir": options.data_dir / "artifacts",
+        "archive_dir": options.data_dir / "metrics",
         "work_dir": options.data_dir / "deployments",
         "allow_model_code": config.is_loopback(options.host),  # whoever runs it here wrote the models, too
         **dict.fromkeys(services.NAMES[:-1], grpc),

@@ -1,31 +1,61 @@
 """Wiring of the tracking service."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+from typing_extensions import override
 
 from headrace.api.tracking.v1 import tracking_service_pb2
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
+from headrace_kit.blobs.config import StoreConfig, open_blobs
 from headrace_kit.bus.choose import open_bus
-from headrace_kit.config import ServiceConfig, setting
+from headrace_kit.config import setting
 from headrace_kit.db import Database, as_role, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.migrate import Schema, require_current
 from headrace_kit.outbox import OutboxRelay
 from headrace_kit.rpc import Servicer
 from headrace_tracking import store
-from headrace_tracking.metric_path import start_metric_path
+from headrace_tracking.archiver.step import When
+from headrace_tracking.metric_path import Storage, start_metric_path
 from headrace_tracking.service import TrackingService
 
 SCHEMA: Final = Schema("tracking", "headrace_tracking")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ServiceConfig):
+class Config(StoreConfig):
     """Settings of the tracking service."""
 
     merge_metrics: bool = setting(
         True, "Whether this process makes full chunks of small ones beside its other work; one process must."
     )
+    archive_dir: Path | None = setting(
+        None,
+        "Folder that keeps the points of finished runs in Parquet files; not used with an S3 store. With neither, they"
+        " stay in PostgreSQL. All tracking processes need the same one.",
+    )
+    archive_metrics: bool = setting(
+        True, "Whether this process moves finished runs into Parquet files, where there is a place for them."
+    )
+    archive_after_seconds: float = setting(3600.0, "How long after its end a run is moved.")
+    archive_least_points: int = setting(1000, "Runs of fewer points stay in PostgreSQL: a file would be larger.")
+
+    @override
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if self.archive_after_seconds < 0:
+            found.append(f"archive_after_seconds: must be 0 or more, got {self.archive_after_seconds}")
+        if self.archive_least_points < 1:
+            found.append(f"archive_least_points: must be 1 or more, got {self.archive_least_points}")
+        return found
+
+    def storage(self) -> Storage:
+        """Where metrics are kept, and what is done to them there."""
+        blobs = open_blobs(self, self.archive_dir or Path()) if self.s3_endpoint or self.archive_dir else None
+        when = When(round(self.archive_after_seconds * 1000), self.archive_least_points)
+        return Storage(blobs, archive=when if self.archive_metrics else None, merge=self.merge_metrics)
 
 
 async def start(config: Config, runner: Runner) -> None:
@@ -36,7 +66,7 @@ async def start(config: Config, runner: Runner) -> None:
     bus = runner.bus(open_bus(config))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
-    metrics = await start_metric_path(config, runner, db, bus, merge=config.merge_metrics)
+    metrics = await start_metric_path(config, runner, db, bus, config.storage())
     runner.check(db.check)
     runner.serve(
         Servicer(

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
-from headrace_kit.db import Connection, Database
+from headrace_kit.db import Connection
 from headrace_tracking import history
+from headrace_tracking.archives import Held
 from headrace_tracking.columns import Columns
 from headrace_tracking.doors import Asked
 from headrace_tracking.history import Place
+from headrace_tracking.reads import Reads
 from headrace_tracking.store import metrics as store
 
 _BLOCK: Final = 100_000  # points: 2.4 MB of the 8 MiB that a message may have
@@ -24,21 +27,25 @@ _MARKS: Final = 16  # looks remembered: about two seconds
 Series = tuple[UUID, str]
 
 
-async def read(db: Database, asked: Asked) -> AsyncIterator[pb.ReadMetricsResponse]:
+async def read(reads: Reads, asked: Asked) -> AsyncIterator[pb.ReadMetricsResponse]:
     """All points, series after series. Holds no connection while the caller takes its time."""
-    async with db.tenant(asked.tenant_id) as conn:
+    async with reads.db.tenant(asked.tenant_id) as conn:
         found = await store.series_of(conn, asked.run_ids, asked.keys)
     places = {run_id: place for place, run_id in enumerate(asked.run_ids)}
     for run_id, key in sorted(found, key=lambda series: (places[series[0]], series[1])):
         after: Place | None = None
         while True:
-            async with db.tenant(asked.tenant_id) as conn:
-                points = await history.points_behind(conn, run_id, key, after, _BLOCK)
+            work = partial(_first_block, run_id, key, after)
+            points = await reads.points(asked.tenant_id, work)
             if len(points):
                 yield pb.ReadMetricsResponse(block=_block((run_id, key), points))
             if len(points) < _BLOCK:
                 break
             after = Place.last_of(points, after)
+
+
+async def _first_block(run_id: UUID, key: str, after: Place | None, conn: Connection, held: Held) -> Columns:
+    return await history.points_behind(conn, run_id, key, after, _BLOCK, held)
 
 
 class Turns(Protocol):
@@ -78,7 +85,7 @@ class _Watched:
 
 
 async def watch(
-    db: Database, visible: Turns, asked: Asked, *, block: int = _BLOCK
+    reads: Reads, visible: Turns, asked: Asked, *, block: int = _BLOCK
 ) -> AsyncIterator[pb.WatchMetricsResponse]:
     """All points, then new ones as they become visible, without end.
 
@@ -90,14 +97,14 @@ async def watch(
     silent = False
     while True:
         turn = visible.turn
-        async with db.tenant(asked.tenant_id) as conn:
+        async with reads.db.tenant(asked.tenant_id) as conn:
             counts = await store.points_of(conn, asked.run_ids, asked.keys)
         for series, count in counts.items():
             mine = watched.setdefault(series, _Watched())
             if mine.has.sent == count:
                 continue
             silent = False
-            async for response in _catch_up(db, asked.tenant_id, series, mine, block):
+            async for response in _catch_up(reads, asked.tenant_id, series, mine, block):
                 yield response
                 visible.check_open()
         if not silent:
@@ -107,12 +114,12 @@ async def watch(
 
 
 async def _catch_up(
-    db: Database, tenant_id: str, series: Series, mine: _Watched, block: int
+    reads: Reads, tenant_id: str, series: Series, mine: _Watched, block: int
 ) -> AsyncIterator[pb.WatchMetricsResponse]:
     count, told_again = -1, False
     while mine.has.sent != count:
-        async with db.tenant(tenant_id, snapshot=True) as conn:
-            mark, points, count = await _next(conn, series, mine, block)
+        work = partial(_next, series, mine, block)
+        mark, points, count = await reads.points(tenant_id, work, snapshot=True)
         if mark is not mine.has:
             if told_again:
                 return  # points are late all the time: the other series have their turn first
@@ -122,16 +129,16 @@ async def _catch_up(
     mine.marks.append(mine.has)
 
 
-async def _next(conn: Connection, series: Series, mine: _Watched, block: int) -> tuple[Mark, Columns, int]:
+async def _next(series: Series, mine: _Watched, block: int, conn: Connection, held: Held) -> tuple[Mark, Columns, int]:
     """What to send next: from where on, the points, and how many the series has."""
     run_id, key = series
     count = (await store.points_of(conn, [run_id], [key])).get(series, 0)
     for mark in (mine.has, *reversed(mine.marks)):
-        points = await history.points_behind(conn, run_id, key, mark.place, block)
+        points = await history.points_behind(conn, run_id, key, mark.place, block, held)
         more = len(points) == block and mark is mine.has  # whether a point was late shows at the end
         if more or mark.sent + len(points) == count:
             return mark, points, count
-    return _START, await history.points_behind(conn, run_id, key, None, block), count
+    return _START, await history.points_behind(conn, run_id, key, None, block, held), count
 
 
 def _behind(mark: Mark, points: Columns) -> Mark:

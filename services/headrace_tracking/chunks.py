@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan
 from typing import Final
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,15 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where an archive has the points of a chunk: so many rows of a row group, from this one on."""
+
+    archive_id: UUID
+    row_group: int
+    first_row: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Points of one series in their order."""
 
@@ -46,9 +56,23 @@ class Chunk:
     least_step: int
     greatest_step: int
     data: bytes
+    """Empty when an archive has the points."""
     step_bins: Levels | None
     """None for few points, as `time_bins`, and where steps go back."""
     time_bins: Levels | None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a row of `metric_chunks` says of its bytes; `archives.columns_of` makes points of it."""
+
+    points: int
+    data: bytes | None
+    """None when an archive has them, which the others then name."""
+    archive_id: UUID | None
+    row_group: int | None
+    first_row: int | None
 
 
 def ordered(columns: Columns) -> Columns:
@@ -104,17 +128,36 @@ def extremes(columns: Columns) -> tuple[float | None, float | None]:
 
 def cut(columns: Columns, zstd: Zstd, most_points: int = MOST_POINTS) -> Iterator[Chunk]:
     """Chunks of ordered points."""
+    for part in _parts(columns, most_points):
+        yield _chunk(part, zstd, _pack(part, zstd), None)
+
+
+def archived(
+    columns: Columns, zstd: Zstd, archive_id: UUID, row_group: int, most_points: int = MOST_POINTS
+) -> Iterator[Chunk]:
+    """Chunks of ordered points, all that this row group has."""
+    first_row = 0
+    for part in _parts(columns, most_points):
+        yield _chunk(part, zstd, b"", Place(archive_id, row_group, first_row))
+        first_row += len(part)
+
+
+def _chunk(part: Columns, zstd: Zstd, data: bytes, place: Place | None) -> Chunk:
+    binned = len(part) >= LEAST_BINNED
+    return Chunk(
+        len(part),
+        bounds(part),
+        *extent(part.steps),
+        data=data,
+        step_bins=bins.levels(part.steps, part.values, zstd) if binned else None,
+        time_bins=bins.levels(part.times, part.values, zstd) if binned else None,
+        place=place,
+    )
+
+
+def _parts(columns: Columns, most_points: int) -> Iterator[Columns]:
     for start in range(0, len(columns), most_points):
-        part = columns[start : start + most_points]
-        binned = len(part) >= LEAST_BINNED
-        yield Chunk(
-            len(part),
-            bounds(part),
-            *extent(part.steps),
-            data=_pack(part, zstd),
-            step_bins=bins.levels(part.steps, part.values, zstd) if binned else None,
-            time_bins=bins.levels(part.times, part.values, zstd) if binned else None,
-        )
+        yield columns[start : start + most_points]
 
 
 def bounds(columns: Columns) -> Bounds:

@@ -3,7 +3,7 @@
 The metric path (edge, writer, history) implements it; `app.py` puts the two together.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -73,6 +73,13 @@ class MetricDoor(Protocol):
 
     async def charts(self, tenant_id: str, wanted: AskedCharts) -> tracking_service_pb2.GetMetricChartsResponse:
         """The charts of those of the series that have points; the tenant has the runs. `at_least` was waited for before."""
+        ...
+
+    def export(self, run: RunAddress) -> AsyncGenerator[bytes | int, None]:
+        """The size in bytes of a Parquet file with all points of the run, then its bytes in parts; close it when leaving early.
+
+        Raises DomainError: DATA_LOST, BACKEND_UNAVAILABLE, STORE_FULL.
+        """
         ...
 
     async def wait_for(self, positions: Sequence[metrics_pb2.Position], seconds: float | None) -> None:

@@ -1,6 +1,7 @@
 """Pages of one series, merged from its chunks."""
 
 from dataclasses import astuple, dataclass
+from types import MappingProxyType
 from typing import Final, Literal, Self
 from uuid import UUID
 
@@ -12,12 +13,14 @@ from headrace.api.tracking.v1 import tracking_service_pb2
 from headrace_kit import paging
 from headrace_kit.db import Connection
 from headrace_tracking import chunks, limits, stored
+from headrace_tracking.archives import Held
 from headrace_tracking.columns import Columns, Zstd
 from headrace_tracking.store import metrics as store
 from headrace_tracking.store.metrics import ChunkRow, Range
 
 _PAGE: Final = 10_000
 _LARGEST_PAGE: Final = 100_000
+_NOTHING: Final[Held] = MappingProxyType({})
 _Bound = Literal["start_step", "end_step", "start_time_ms", "end_time_ms"]
 _FIRST_FETCH: Final = 4  # chunks; a page of full ones needs two, of overlapping ones some more
 _LARGEST_FETCH: Final = 200  # full ones take 48 MB unpacked
@@ -68,7 +71,10 @@ def _before(points: Columns, place: Columns) -> NDArray[np.bool_]:
 
 
 async def read_page(
-    conn: Connection, run_id: UUID, request: tracking_service_pb2.GetMetricHistoryRequest
+    conn: Connection,
+    run_id: UUID,
+    request: tracking_service_pb2.GetMetricHistoryRequest,
+    held: Held = _NOTHING,
 ) -> tracking_service_pb2.GetMetricHistoryResponse:
     """In a transaction. Raises InvalidField for a bad key, range, page_size or page_token; DATA_LOST for a damaged chunk."""
     key = limits.key("key", request.key)
@@ -76,7 +82,7 @@ async def read_page(
     size = paging.page_size(request.page_size, default=_PAGE, most=_LARGEST_PAGE)
     binding = ("metric history", run_id.hex, key, *(() if within == EVERYTHING else astuple(within)))
     after = _place(request.page_token, binding)
-    points = await points_behind(conn, run_id, key, after, size + 1, within)
+    points = await points_behind(conn, run_id, key, after, size + 1, held, within)
     page = points[:size]
     token = ""
     if len(points) > size:
@@ -88,18 +94,27 @@ async def read_page(
 
 
 async def points_behind(
-    conn: Connection, run_id: UUID, key: str, after: Place | None, count: int, within: Range = EVERYTHING
+    conn: Connection,
+    run_id: UUID,
+    key: str,
+    after: Place | None,
+    count: int,
+    held: Held = _NOTHING,
+    within: Range = EVERYTHING,
 ) -> Columns:
     """The first `count` points of a series in a range, or all there are; with `after` only those behind it.
 
-    In a transaction. Raises DomainError DATA_LOST for a damaged chunk.
+    In a transaction. `held` is what was read of archives. Raises DomainError DATA_LOST for a damaged chunk; Unread when
+    it needs more of archives, see `reads`.
     """
     start = (after.time_ms, after.step) if after else (limits.LEAST_INT64, limits.LEAST_INT64)
     async with store.chunks_from(conn, run_id, key, *start, within) as cursor:
-        return await _points(cursor, after, within, count)
+        return await _points(cursor, after, within, count, held)
 
 
-async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, within: Range, count: int) -> Columns:
+async def _points(
+    cursor: AsyncServerCursor[ChunkRow], after: Place | None, within: Range, count: int, held: Held
+) -> Columns:
     """The first `count` points behind the place and in the range, or all there are.
 
     Chunks come by where they begin: points before the beginning of the last one read have nothing to fear from the next.
@@ -108,7 +123,8 @@ async def _points(cursor: AsyncServerCursor[ChunkRow], after: Place | None, with
     read = found = Columns.joined([])
     wanted = _FIRST_FETCH
     while rows := await cursor.fetchmany(wanted):
-        read = chunks.ordered(Columns.joined([read, *(_inside(part, within) for part in stored.unpacked(rows, zstd))]))
+        parts = [_inside(part, within) for part in stored.unpacked(rows, zstd, held)]
+        read = chunks.ordered(Columns.joined([read, *parts]))
         found = after.behind(read) if after else read
         edge_time, edge_step = rows[-1].first_time_ms, rows[-1].first_step
         settled = (found.times < edge_time) | ((found.times == edge_time) & (found.steps < edge_step))

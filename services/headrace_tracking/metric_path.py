@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from headrace.api.tracking.v1 import ingest_service_pb2, metrics_pb2, tracking_pb2, tracking_service_pb2
 from headrace.api.tracking.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
+from headrace_kit.blobs import Blobs
 from headrace_kit.bus import Bus
 from headrace_kit.config import ServiceConfig
 from headrace_kit.db import Database
@@ -17,6 +19,10 @@ from headrace_kit.lifecycle import Runner
 from headrace_kit.rpc import Servicer
 from headrace_kit.topics import FRAMES, Topic
 from headrace_tracking import blocks, columns, history, limits
+from headrace_tracking.archiver.export import Exports
+from headrace_tracking.archiver.loop import MetricArchiver
+from headrace_tracking.archiver.step import When
+from headrace_tracking.archives import Archives
 from headrace_tracking.charts import reading
 from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.columns import Columns
@@ -25,6 +31,7 @@ from headrace_tracking.frames import MOST_BYTES
 from headrace_tracking.ingest import IngestService
 from headrace_tracking.merger.loop import MetricMerger
 from headrace_tracking.packer import Packer, Parcel, durable
+from headrace_tracking.reads import Reads
 from headrace_tracking.visible import Visible
 from headrace_tracking.writer.loop import MetricWriter
 
@@ -32,13 +39,26 @@ _MOST_POINTS: Final = 10_000
 _POINT_BYTES: Final = 48  # at most, beside its key: three numbers as columns, and the header of a series of its own
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What is done to points that are stored."""
+
+    blobs: Blobs | None = None
+    """Where finished runs go; None keeps them in PostgreSQL."""
+    archive: When | None = None
+    """Which this process moves there; None for none."""
+    merge: bool = True
+    """Whether this process merges small chunks."""
+
+
 class MetricPath:
     """A `MetricDoor`."""
 
-    def __init__(self, db: Database, packer: Packer, visible: Visible) -> None:
-        self._db = db
+    def __init__(self, reads: Reads, packer: Packer, visible: Visible, exports: Exports) -> None:
+        self._reads = reads
         self._packer = packer
         self._visible = visible
+        self._exports = exports
 
     async def log(self, run: RunAddress, metrics: Sequence[tracking_pb2.Metric]) -> Sequence[metrics_pb2.Position]:
         """See `MetricDoor`. The points go without a producer: they are a set, and the call may be made again."""
@@ -58,21 +78,21 @@ class MetricPath:
         self, run: RunAddress, request: tracking_service_pb2.GetMetricHistoryRequest
     ) -> tracking_service_pb2.GetMetricHistoryResponse:
         """See `MetricDoor`."""
-        async with self._db.tenant(run.tenant_id) as conn:
-            return await history.read_page(conn, run.run_id, request)
+        return await self._reads.points(
+            run.tenant_id, lambda conn, held: history.read_page(conn, run.run_id, request, held)
+        )
 
     async def charts(self, tenant_id: str, wanted: AskedCharts) -> tracking_service_pb2.GetMetricChartsResponse:
         """See `MetricDoor`."""
-        async with self._db.tenant(tenant_id, snapshot=True) as conn:
-            return await reading.read(conn, wanted)
+        return await self._reads.points(tenant_id, lambda conn, held: reading.read(conn, wanted, held), snapshot=True)
 
     def read(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.ReadMetricsResponse]:
         """See `MetricDoor`."""
-        return blocks.read(self._db, asked)
+        return blocks.read(self._reads, asked)
 
     def watch(self, asked: Asked) -> AsyncIterator[tracking_service_pb2.WatchMetricsResponse]:
         """See `MetricDoor`."""
-        return blocks.watch(self._db, self._visible, asked)
+        return blocks.watch(self._reads, self._visible, asked)
 
     async def turns(self) -> AsyncIterator[None]:
         """See `MetricDoor`."""
@@ -81,15 +101,19 @@ class MetricPath:
             yield
             await self._visible.next_turn(turn)
 
+    def export(self, run: RunAddress) -> AsyncGenerator[bytes | int, None]:
+        """See `MetricDoor`."""
+        return self._exports.parts(run)
+
     async def wait_for(self, positions: Sequence[metrics_pb2.Position], seconds: float | None) -> None:
         """See `MetricDoor`."""
         await self._visible.wait_for(positions, seconds)
 
 
 async def start_metric_path(
-    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, topic: Topic = FRAMES, *, merge: bool = True
+    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, storage: Storage, topic: Topic = FRAMES
 ) -> MetricPath:
-    """Wires edge, writer, merger (with `merge`) and reads into the process; `db` is in the request role."""
+    """Wires edge, writer, merger, archiver and reads into the process; `db` is in the request role."""
     await asyncio.to_thread(bus.ensure_topics, {topic.name: topic.partitions, topic.dead_letters: 1})
     partitions = len(await asyncio.to_thread(bus.end_offsets, [topic.name]))
     packer = Packer(runner.producer(bus.producer()), partitions, runner.fail, topic=topic.name)
@@ -103,12 +127,15 @@ async def start_metric_path(
         )
     )
     letters = runner.producer(bus.producer())
-    runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name))
-    if merge:
+    archives = Archives(storage.blobs)
+    runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name, archives=archives))
+    if storage.merge:
         runner.worker(MetricMerger(config.database, runner.fail))
+    if storage.blobs and storage.archive:
+        runner.worker(MetricArchiver(config.database, storage.blobs, archives, storage.archive, runner.fail))
     visible = await runner.resource(Visible(config.database, db))
     runner.on_drain(visible.end_watches)
-    return MetricPath(db, packer, visible)
+    return MetricPath(Reads(db, archives), packer, visible, Exports(config.database, archives))
 
 
 def _fitting(metrics: Sequence[tracking_pb2.Metric]) -> Iterator[Sequence[tracking_pb2.Metric]]:

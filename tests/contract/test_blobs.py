@@ -71,6 +71,15 @@ def test_reads_from_an_offset(blobs: Blobs) -> None:
         read(blobs, "b", -1)
 
 
+def test_reads_a_part(blobs: Blobs) -> None:
+    data = os.urandom(2 * MIB + 7)
+    blobs.put("b", io.BytesIO(data))
+    for offset, length in ((0, 1), (0, MIB + 1), (5, MIB), (MIB, 2 * MIB), (len(data) - 1, 5), (len(data), 5)):
+        assert b"".join(blobs.get("b", offset, length)) == data[offset : offset + length]
+    with pytest.raises(ValueError, match="length"):
+        next(blobs.get("b", 0, 0))
+
+
 @pytest.mark.parametrize("size", [0, 5, UPLOAD_PART + 5])
 @pytest.mark.parametrize(
     "error", [ValueError("mine"), OSError(28, "mine"), KeyboardInterrupt("mine"), StoreFull("mine")]

@@ -23,6 +23,7 @@ from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit.db import Database
 from headrace_tracking import blocks
 from headrace_tracking.doors import Asked
+from headrace_tracking.reads import Reads
 
 POINTS = st.lists(
     st.tuples(st.integers(0, 30), st.integers(0, 2), st.sampled_from([0.0, 1.0, math.nan])), min_size=1, max_size=6
@@ -85,7 +86,7 @@ def test_whatever_comes_late_a_watcher_has_the_series_as_it_is(database: str) ->
 
             async def watch() -> None:
                 asked = Asked(twin.tenant, [twin.run_id], [])
-                async for answer in blocks.watch(db, turns, asked, block=block):
+                async for answer in blocks.watch(Reads(db, reader.archives), turns, asked, block=block):
                     copies.take(answer)
 
             watching = asyncio.create_task(watch())

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import assert_type
 
 import headrace as hr
@@ -35,6 +36,7 @@ def answers() -> None:
     assert_type(charts, tuple[hr.MetricChart, ...])
     assert_type(charts[0].maximums, array[float])
     hr.metric_charts(["r"], ["loss"], axis="epoch")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no axis
+    assert_type(hr.export_metrics("r", "points.parquet"), Path)
     version = hr.register_model("m-1", "wine")
     assert_type(version, hr.ModelVersion)
     assert_type(hr.promote("wine", version.version).previous_version, int | None)

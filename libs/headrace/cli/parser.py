@@ -111,6 +111,10 @@ def _add_resources(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     _asking(runs, "list", resources.list_runs, "list runs", of, search, _ORDER, _LIMIT)
     _asking(runs, "show", resources.show_run, "show one", (("run_id",), {"metavar": "RUN_ID"}))
 
+    output: Argument = (("--output",), {"required": True, "metavar": "FILE", "help": "such as points.parquet"})
+    about = "write the points of a run into a Parquet file, for DuckDB, Polars, Spark and the like"
+    _asking(runs, "export", resources.export_run, about, (("run_id",), {"metavar": "RUN_ID"}), output)
+
     models = _group(commands, "models", "registered models")
     _asking(models, "list", resources.list_models, "list models", (("--prefix",), {"default": ""}))
     _asking(models, "show", resources.show_model, "show one with its versions", (("name",), {}))

@@ -76,6 +76,17 @@ def show_run(args: argparse.Namespace) -> int:
     return 0
 
 
+def export_run(args: argparse.Namespace) -> int:
+    """Writes the points of a run into a Parquet file; prints where it is."""
+    with Client(args.uri) as client:
+        place = client.export_metrics(args.run_id, args.output)
+    if args.json:
+        print_json({"path": str(place)})
+    else:
+        print(place)
+    return 0
+
+
 def list_models(args: argparse.Namespace) -> int:
     """Registered models."""
     with Client(args.uri) as client:

@@ -18,8 +18,8 @@ class Blobs(Protocol):
         """
         ...
 
-    def get(self, key: str, offset: int = 0) -> Generator[bytes, None, None]:
-        """The bytes from `offset`, in parts of at most 1 MiB.
+    def get(self, key: str, offset: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
+        """The bytes from `offset`, all or at most `length`, in parts of at most 1 MiB.
 
         Raises `BlobNotFound` before the first part, `StoreUnavailable` at any. Close the iterator when leaving early.
         """

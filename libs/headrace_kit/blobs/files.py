@@ -43,20 +43,21 @@ class FileBlobs:
                     _sync(folder)
         return size
 
-    def get(self, key: str, offset: int = 0) -> Generator[bytes, None, None]:
+    def get(self, key: str, offset: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
         """As `Blobs.get`. A blob deleted or replaced meanwhile is read on to its end."""
         path = self._path(key)
-        rules.checked_offset(offset)
+        left = rules.checked_range(offset, length)
         with _translated(key):
             file = path.open("rb", buffering=0)
         with file:
             with _translated(key):
                 file.seek(offset)
-            while True:
+            while left is None or left > 0:
                 with _translated(key):
-                    part = file.read(rules.PART_BYTES)
+                    part = file.read(rules.PART_BYTES if left is None else min(left, rules.PART_BYTES))
                 if not part:
                     return
+                left = None if left is None else left - len(part)
                 yield part
 
     def size(self, key: str) -> int:

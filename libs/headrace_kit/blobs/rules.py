@@ -35,11 +35,13 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
-def checked_offset(offset: int) -> int:
-    """The offset itself. Raises ValueError when it is negative."""
+def checked_range(offset: int, length: int | None) -> int | None:
+    """The length itself. Raises ValueError when the offset is negative, or a length is not positive."""
     if offset < 0:
         raise ValueError(f"offset must be 0 or more, got {offset}")
-    return offset
+    if length is not None and length < 1:
+        raise ValueError(f"length must be 1 or more, or None for all; got {length}")
+    return length
 
 
 def probe(blobs: Blobs) -> None:

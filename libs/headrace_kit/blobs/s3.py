@@ -84,13 +84,13 @@ class S3Blobs:
             raise
         return source.size
 
-    def get(self, key: str, offset: int = 0) -> Generator[bytes, None, None]:
+    def get(self, key: str, offset: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
         """As `Blobs.get`."""
         name = self._name(key)
-        rules.checked_offset(offset)
+        rules.checked_range(offset, length)
         with _translated(key):
             try:
-                response = self._client.get_object(self._config.bucket, name, offset=offset)
+                response = self._client.get_object(self._config.bucket, name, offset=offset, length=length or 0)
             except S3Error as error:
                 if error.code == "InvalidRange":  # nothing from there on
                     return

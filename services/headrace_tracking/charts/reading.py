@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -13,22 +14,27 @@ import numpy as np
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit.db import Connection
 from headrace_tracking import bins, chunks, stored
+from headrace_tracking.archives import Held
 from headrace_tracking.bins import Bins
 from headrace_tracking.charts import plan
 from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.charts.plan import Level, Source
+from headrace_tracking.chunks import Stored
 from headrace_tracking.columns import BadColumns, Columns, Ints, Zstd
 from headrace_tracking.store import charts as store
 from headrace_tracking.store.charts import Axis, ChartChunk
-from headrace_tracking.store.metrics import ChunkRow
 
+_NOTHING: Final[Held] = MappingProxyType({})
 _MEASURED: Final = 200  # chunks of unknown range at a time: 48 MB unpacked
 
 Name = tuple[UUID, str]
 
 
-async def read(conn: Connection, wanted: AskedCharts) -> pb.GetMetricChartsResponse:
-    """In a transaction with one snapshot. Raises DomainError DATA_LOST for a damaged chunk."""
+async def read(conn: Connection, wanted: AskedCharts, held: Held = _NOTHING) -> pb.GetMetricChartsResponse:
+    """In a transaction with one snapshot; `held` is what was read of archives.
+
+    Raises DomainError DATA_LOST for a damaged chunk; Unread when it needs more of archives, see `reads`.
+    """
     zstd = Zstd()
     found: defaultdict[Name, list[ChartChunk]] = defaultdict(list)
     for chunk in await store.chunks_of(conn, wanted.run_ids, wanted.keys, wanted.axis):
@@ -36,7 +42,7 @@ async def read(conn: Connection, wanted: AskedCharts) -> pb.GetMetricChartsRespo
     charts: dict[Name, _Chart] = {}
     sources: list[Source] = []
     for name, series in found.items():
-        known = await _measured(conn, series, zstd)
+        known = await _measured(conn, series, zstd, held)
         first = max(wanted.first, min(chunk.least for chunk in known))
         last = min(wanted.last, max(chunk.greatest for chunk in known))
         if first <= last:
@@ -45,11 +51,12 @@ async def read(conn: Connection, wanted: AskedCharts) -> pb.GetMetricChartsRespo
             sources += plan.sources(known, first, last, shift)
     for batch in plan.batches(sources):
         data = await store.bytes_of(conn, [one.chunk for one in batch], [one.level for one in batch], wanted.axis)
-        await asyncio.to_thread(_add, charts, batch, data, zstd)
+        stored.check([data[one.chunk.chunk_id] for one in batch if one.level is Level.POINTS], held)
+        await asyncio.to_thread(_add, charts, batch, data, zstd, held)
     return await asyncio.to_thread(_answer, wanted, charts)
 
 
-async def _measured(conn: Connection, series: Sequence[ChartChunk], zstd: Zstd) -> Sequence[ChartChunk]:
+async def _measured(conn: Connection, series: Sequence[ChartChunk], zstd: Zstd, held: Held) -> Sequence[ChartChunk]:
     """The same with the steps of all known."""
     unknown = [at for at, chunk in enumerate(series) if chunk.least > chunk.greatest]
     if not unknown:
@@ -58,8 +65,8 @@ async def _measured(conn: Connection, series: Sequence[ChartChunk], zstd: Zstd) 
     for begin in range(0, len(unknown), _MEASURED):
         places = unknown[begin : begin + _MEASURED]
         data = await store.bytes_of(conn, [series[at] for at in places], [Level.POINTS] * len(places), "step")
-        rows = [_row(series[at], data) for at in places]
-        for at, columns in zip(places, await asyncio.to_thread(stored.unpacked, rows, zstd), strict=True):
+        rows = [data[series[at].chunk_id] for at in places]
+        for at, columns in zip(places, await asyncio.to_thread(stored.unpacked, rows, zstd, held), strict=True):
             least, greatest = chunks.extent(columns.steps)
             known[at] = replace(series[at], least=least, greatest=greatest)
     return known
@@ -107,15 +114,17 @@ class _Chart:
         self._parts.append(bins.of_points(axis, values, self.shift))
 
 
-def _add(charts: Mapping[Name, _Chart], batch: Sequence[Source], data: Mapping[int, bytes], zstd: Zstd) -> None:
+def _add(
+    charts: Mapping[Name, _Chart], batch: Sequence[Source], data: Mapping[int, Stored], zstd: Zstd, held: Held
+) -> None:
     for level, stretch in plan.stretches(batch):
         of_stretch = [one.chunk for one in stretch]
         chart = charts[of_stretch[0].run_id, of_stretch[0].key]
         if level is Level.POINTS:
-            rows = [_row(chunk, data) for chunk in of_stretch]
-            chart.add_points(stored.unpacked(rows, zstd), of_stretch[-1].begin)
+            rows = [data[chunk.chunk_id] for chunk in of_stretch]
+            chart.add_points(stored.unpacked(rows, zstd, held), of_stretch[-1].begin)
         else:
-            chart.add_bins(*_bins(of_stretch, level, [data[chunk.chunk_id] for chunk in of_stretch], zstd))
+            chart.add_bins(*_bins(of_stretch, level, [data[chunk.chunk_id].data or b"" for chunk in of_stretch], zstd))
 
 
 def _bins(of_chunks: Sequence[ChartChunk], level: Level, raw: Sequence[bytes], zstd: Zstd) -> tuple[Bins, Ints]:
@@ -130,10 +139,6 @@ def _bins(of_chunks: Sequence[ChartChunk], level: Level, raw: Sequence[bytes], z
         raise stored.damaged(error) from error
     own = [chunk.coarse_shift if level is Level.COARSE else chunk.fine_shift for chunk in of_chunks]
     return found, np.repeat(np.array(own, np.int64), sizes)
-
-
-def _row(chunk: ChartChunk, data: Mapping[int, bytes]) -> ChunkRow:
-    return ChunkRow(chunk.points, chunk.first_time_ms, chunk.first_step, data[chunk.chunk_id])
 
 
 def _answer(wanted: AskedCharts, charts: Mapping[Name, _Chart]) -> pb.GetMetricChartsResponse:

@@ -41,19 +41,24 @@ def add_notes(conn: Connection, series: Collection[Series]) -> None:
 
 
 def try_lock(conn: Connection, series: Series) -> bool:
-    """Keeps other mergers from this series until the transaction ends; False when one is at it."""
+    """Keeps other mergers and the archiver from this series until the transaction ends; False when one is at it."""
     row = conn.execute(
-        "SELECT pg_try_advisory_xact_lock(hashtextextended(%(name)s, 0))",
-        {"name": f"metric merge {series.tenant_id} {series.run_id} {series.once_per_point} {series.key}"},
+        "SELECT pg_try_advisory_xact_lock_shared(hashtextextended('metric archive ' || %(run)s::uuid::text, 0))"
+        " AND pg_try_advisory_xact_lock(hashtextextended(%(name)s, 0))",
+        {
+            "run": series.run_id,
+            "name": f"metric merge {series.tenant_id} {series.run_id} {series.once_per_point} {series.key}",
+        },
     ).fetchone()
     return row == (True,)
 
 
 def newest_chunks(conn: Connection, series: Series, most: int) -> list[Place]:
-    """In their order."""
+    """In their order; without those that an archive has: they are full where they can be."""
     rows = conn.execute(
         "SELECT first_time_ms, first_step, chunk_id, points FROM tracking.metric_chunks"
         " WHERE tenant_id = %(tenant)s AND run_id = %(run)s AND key = %(key)s AND once_per_point = %(once)s"
+        " AND data IS NOT NULL"
         " ORDER BY first_time_ms DESC, first_step DESC, chunk_id DESC LIMIT %(most)s",
         {**_name(series), "most": most},
     ).fetchall()

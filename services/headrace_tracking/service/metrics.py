@@ -1,6 +1,7 @@
 """Calls about metrics: the run is looked up here, the rest is the metric path's."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit import tenancy
@@ -56,6 +57,19 @@ class MetricCalls(Calls):
         async with self._db.tenant(tenant_id) as conn:
             runs = [await lookup.run_address(conn, tenant_id, run_id, active=False) for run_id in run_ids]
         return Asked(tenant_id, list(dict.fromkeys(run.run_id for run in runs)), keys)
+
+    async def ExportMetrics(
+        self, request: pb.ExportMetricsRequest, context: Context
+    ) -> AsyncGenerator[pb.ExportMetricsResponse, None]:
+        address = await self._address(request.run_id, active=False)
+        await self._visible(request.at_least, context)
+        async with aclosing(self._metrics.export(address)) as parts:
+            async for part in parts:
+                yield (
+                    pb.ExportMetricsResponse(size_bytes=part)
+                    if isinstance(part, int)
+                    else pb.ExportMetricsResponse(part=part)
+                )
 
     async def _address(self, run_id: str, *, active: bool) -> RunAddress:
         tenant_id = tenancy.caller().tenant_id

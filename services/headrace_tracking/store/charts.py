@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from headrace_kit.db import Connection
+from headrace_tracking.chunks import Stored
 
 Axis = Literal["step", "time"]
 
@@ -18,8 +19,8 @@ _SELECT: Final[dict[Axis, LiteralString]] = {
     " first_time_ms, last_time_ms, time_shift, coarse_time_shift",
 }
 _SELECT_BYTES: Final[dict[Axis, LiteralString]] = {
-    "step": "SELECT c.chunk_id, CASE w.level WHEN 0 THEN c.coarse_step_bins WHEN 1 THEN c.step_bins ELSE c.data END",
-    "time": "SELECT c.chunk_id, CASE w.level WHEN 0 THEN c.coarse_time_bins WHEN 1 THEN c.time_bins ELSE c.data END",
+    "step": "SELECT c.points, CASE w.level WHEN 0 THEN c.coarse_step_bins WHEN 1 THEN c.step_bins ELSE c.data END",
+    "time": "SELECT c.points, CASE w.level WHEN 0 THEN c.coarse_time_bins WHEN 1 THEN c.time_bins ELSE c.data END",
 }
 
 
@@ -68,10 +69,11 @@ async def chunks_of(conn: Connection, run_ids: Sequence[UUID], keys: Sequence[st
 
 async def bytes_of(
     conn: Connection, chunks: Sequence[ChartChunk], levels: Sequence[int], axis: Axis
-) -> dict[int, bytes]:
-    """By chunk_id the coarse bins (level 0), the fine bins (1) or the points (2); in the snapshot of `chunks_of`."""
-    cursor = await conn.execute(
-        _SELECT_BYTES[axis] + " FROM tracking.metric_chunks c"
+) -> dict[int, Stored]:
+    """By chunk_id the coarse bins (level 0), the fine bins (1) or the points (2), or where an archive has them; in the snapshot of `chunks_of`."""
+    cursor = conn.cursor(row_factory=args_row(_by_id))
+    await cursor.execute(
+        _SELECT_BYTES[axis] + ", c.archive_id, c.row_group, c.first_row, c.chunk_id FROM tracking.metric_chunks c"
         # Numbers in one text: of each element of an array the driver takes as long as PostgreSQL of the whole row.
         " JOIN unnest(string_to_array(%(ids)s, ',')::bigint[], string_to_array(%(levels)s, ',')::int[])"
         " AS w (chunk_id, level) ON c.chunk_id = w.chunk_id"
@@ -85,3 +87,14 @@ async def bytes_of(
         binary=True,
     )
     return dict(await cursor.fetchall())
+
+
+def _by_id(
+    points: int,
+    data: bytes | None,
+    archive_id: UUID | None,
+    row_group: int | None,
+    first_row: int | None,
+    chunk_id: int,
+) -> tuple[int, Stored]:
+    return chunk_id, Stored(points, data, archive_id, row_group, first_row)

@@ -9,6 +9,7 @@ from psycopg import AsyncServerCursor
 from psycopg.rows import class_row
 
 from headrace_kit.db import Connection
+from headrace_tracking.chunks import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,11 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkRow:
+class ChunkRow(Stored):
     """A row of `metric_chunks`."""
 
-    points: int
     first_time_ms: int
     first_step: int
-    data: bytes
 
 
 async def applied_seq(conn: Connection, run_id: UUID, producer_id: bytes) -> int:
@@ -48,7 +47,7 @@ async def chunks_from(
     """The chunks of a series that may hold points of the range at or behind this place, by where they begin."""
     async with conn.cursor("metric_chunks", row_factory=class_row(ChunkRow)) as cursor:
         await cursor.execute(
-            "SELECT points, first_time_ms, first_step, data FROM tracking.metric_chunks"
+            "SELECT points, first_time_ms, first_step, data, archive_id, row_group, first_row FROM tracking.metric_chunks"
             " WHERE run_id = %(run)s AND key = %(key)s AND (last_time_ms, last_step) >= (%(time)s, %(step)s)"
             " AND first_time_ms <= %(last_time)s AND last_time_ms >= %(first_time)s"
             # NULL in chunks that an older release wrote: they may hold any steps.

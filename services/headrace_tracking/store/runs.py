@@ -125,9 +125,9 @@ async def latest_metrics(conn: Connection, run_ids: Sequence[UUID]) -> Mapping[U
 
 
 async def set_state(conn: Connection, run_id: UUID, state: str, end_ms: int | None) -> None:
-    """Writes state and end."""
+    """Writes state and end; the archiver comes (again) some time after the end."""
     await conn.execute(
-        "UPDATE tracking.runs SET state = %(state)s, end_ms = %(end)s WHERE run_id = %(id)s",
+        "UPDATE tracking.runs SET state = %(state)s, end_ms = %(end)s, metrics_settled = false WHERE run_id = %(id)s",
         {"id": run_id, "state": state, "end": end_ms},
     )
 

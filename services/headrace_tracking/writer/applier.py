@@ -13,13 +13,14 @@ from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit import db
 from headrace_kit.bus import Partition, Producer, Received
 from headrace_tracking import chunks
+from headrace_tracking.archives import Archives
 from headrace_tracking.columns import BadColumns, Columns, Zstd
 from headrace_tracking.frames import HeaderCheck
 from headrace_tracking.merger import store as merges
 from headrace_tracking.writer import letters, sequence, store
 from headrace_tracking.writer.batch import Arrival, Gathering, read
 from headrace_tracking.writer.letters import Letter, PoisonShare
-from headrace_tracking.writer.store import Connection, Latest, Move, Parked, Run, Series, Stream
+from headrace_tracking.writer.store import Connection, Latest, Move, Parked, Run, RunState, Series, Stream
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +62,15 @@ class Applier:
         producer: Producer,
         share: PoisonShare,
         *,
+        archives: Archives | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`chance` gives numbers from 0 to 1: whether a small chunk is noted for the merger."""
+        """`archives` has the points of unary calls of finished runs; `chance` gives numbers from 0 to 1: whether a small chunk is noted for the merger."""
         self._conn = conn
         self._chance = chance
         self._producer = producer
         self._share = share
+        self._archives = archives or Archives(None)
         self._zstd = Zstd()
         self._check = HeaderCheck()
         self._owned: dict[Partition, _Owned] = {}
@@ -91,7 +94,8 @@ class Applier:
     def apply(self, records: Sequence[Received]) -> None:
         """Makes the points of these records visible, each exactly once, and passes them over; all or nothing.
 
-        Raises Fenced, BusUnavailable, psycopg.Error or TooManyPoisonFrames: then nothing was kept.
+        Raises Fenced, BusUnavailable, psycopg.Error, StoreUnavailable (where points of a unary call may lie in an archive)
+        or TooManyPoisonFrames: then nothing was kept.
         """
         fresh = [r for r in records if (own := self._owned.get(r.partition)) and r.offset >= own.next_offset]
         moves = self._moves(fresh)
@@ -125,12 +129,12 @@ class Applier:
             raise Fenced(f"one of these partitions has another owner by now: {moves}")
 
     def _apply_frames(self, arrivals: Sequence[Arrival]) -> list[Letter]:
-        experiments = store.experiments_of(self._conn, {arrival.run for arrival in arrivals})
-        known = [arrival for arrival in arrivals if arrival.run in experiments]
+        runs = store.states_of(self._conn, {arrival.run for arrival in arrivals})
+        known = [arrival for arrival in arrivals if arrival.run in runs]
         strangers = [
             arrival.letter(f"run_id: tenant {arrival.run.tenant_id!r} has no run {arrival.run.run_id.hex}")
             for arrival in arrivals
-            if arrival.run not in experiments
+            if arrival.run not in runs
         ]
         gathering = Gathering(self._zstd, self._check)
         for arrival in known:
@@ -138,7 +142,7 @@ class Applier:
                 gathering.add(arrival)
         for arrival in self._in_sequence([arrival for arrival in known if not arrival.unary]):
             gathering.add(arrival)
-        self._keep(gathering.series(), experiments)
+        self._keep(gathering.series(), runs)
         return strangers + gathering.letters
 
     def _in_sequence(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
@@ -188,7 +192,7 @@ class Applier:
             for row in store.take_parked(self._conn, upto)
         }
 
-    def _keep(self, series: Mapping[Series, Columns], experiments: Mapping[Run, int]) -> None:
+    def _keep(self, series: Mapping[Series, Columns], runs: Mapping[Run, RunState]) -> None:
         unary = {name: points for name, points in series.items() if name.once_per_point}
         found = {**series, **self._not_yet_there(unary)} if unary else series
         kept = {name: points for name, points in found.items() if len(points)}
@@ -197,7 +201,10 @@ class Applier:
         store.add_chunks(
             self._conn, ((name, chunk) for name, points in kept.items() for chunk in chunks.cut(points, self._zstd))
         )
-        store.raise_latest(self._conn, _latest(kept, experiments))
+        store.raise_latest(self._conn, _latest(kept, runs))
+        late = {run for run in (Run(name.tenant_id, name.run_id) for name in kept) if runs[run].settled}
+        if late:
+            store.note_late(self._conn, late)
         # By chance, so that nothing must be counted: of a series with 50 small chunks one is noted in 99.9 % of cases.
         noted = [name for name, points in kept.items() if len(points) < _SMALL and self._chance() < _NOTED]
         if noted:
@@ -209,7 +216,7 @@ class Applier:
         present: dict[Series, list[Columns]] = {}
         for chunk in store.chunks_between(self._conn, {name: chunks.bounds(points) for name, points in series.items()}):
             try:
-                points = chunks.unpack(chunk.points, chunk.data, self._zstd)
+                (points,) = self._archives.columns([chunk], self._zstd)
             except BadColumns:
                 log.exception("a chunk of run %s, %r is damaged; its points may show twice", chunk.run_id, chunk.key)
                 continue
@@ -220,7 +227,7 @@ class Applier:
         }
 
 
-def _latest(series: Mapping[Series, Columns], experiments: Mapping[Run, int]) -> list[Latest]:
+def _latest(series: Mapping[Series, Columns], runs: Mapping[Run, RunState]) -> list[Latest]:
     """One row a series, though its points of streams and of unary calls come apart."""
     joined: dict[tuple[Run, str], list[Columns]] = {}
     for name, points in series.items():
@@ -230,7 +237,7 @@ def _latest(series: Mapping[Series, Columns], experiments: Mapping[Run, int]) ->
         points = Columns.joined(parts)
         at = chunks.latest(points)
         value, step, time_ms = points.values[at].item(), points.steps[at].item(), points.times[at].item()
-        rows.append(Latest(*run, experiments[run], key, value, step, time_ms, *chunks.extremes(points)))
+        rows.append(Latest(*run, runs[run].experiment_id, key, value, step, time_ms, *chunks.extremes(points)))
     return rows
 
 

@@ -10,9 +10,11 @@ from typing import Final
 import psycopg
 from typing_extensions import override
 
+from headrace_kit.blobs import StoreUnavailable
 from headrace_kit.bus import Assignment, Bus, BusUnavailable, Producer
 from headrace_kit.topics import FRAMES
 from headrace_kit.worker import Worker
+from headrace_tracking.archives import Archives
 from headrace_tracking.writer.applier import Applier, Fenced, connect
 from headrace_tracking.writer.letters import PoisonShare
 
@@ -33,7 +35,8 @@ AWAY: Final = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSession
 class MetricWriter(Worker):
     """One writer; run as many as there are partitions at most.
 
-    While PostgreSQL or the bus is away it tries again and again, and nothing is lost: what is not committed is read again.
+    While PostgreSQL or the bus is away (or the object store, for points of unary calls that an archived run may have
+    already) it tries again and again, and nothing is lost: what is not committed is read again.
     It dies of TooManyPoisonFrames, and of whatever is a defect of ours.
     """
 
@@ -45,6 +48,7 @@ class MetricWriter(Worker):
         on_death: Callable[[BaseException], None],
         *,
         topic: str = FRAMES.name,
+        archives: Archives | None = None,
     ) -> None:
         """`producer` is for the dead letters."""
         super().__init__("metric writer", on_death)
@@ -52,6 +56,7 @@ class MetricWriter(Worker):
         self._bus = bus
         self._producer = producer
         self._topic = topic
+        self._archives = archives
         self._share = PoisonShare()
 
     @override
@@ -62,7 +67,7 @@ class MetricWriter(Worker):
             started = time.monotonic()
             try:
                 self._serve(stopping)
-            except (*AWAY, BusUnavailable, TimeoutError, Fenced) as error:
+            except (*AWAY, BusUnavailable, StoreUnavailable, TimeoutError, Fenced) as error:
                 pause = _FIRST_PAUSE_S if time.monotonic() - started > _LONGEST_PAUSE_S else pause
                 log.warning("the metric writer starts again in %.1f s: %s", pause, error)
                 stopping.wait(pause)
@@ -70,7 +75,7 @@ class MetricWriter(Worker):
 
     def _serve(self, stopping: threading.Event) -> None:
         with closing(connect(self._dsn)) as conn:
-            applier = Applier(conn, self._producer, self._share)
+            applier = Applier(conn, self._producer, self._share, archives=self._archives)
             assignment = Assignment(start_at=applier.take, on_lost=applier.lose)
             with closing(self._bus.consumer(GROUP, [self._topic], assignment)) as consumer:
                 told = time.monotonic()

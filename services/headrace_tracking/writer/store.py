@@ -9,11 +9,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
-from headrace_tracking.chunks import Bounds, Chunk
+from headrace_tracking.chunks import Bounds, Chunk, Stored
 
 Connection = psycopg.Connection[TupleRow]
 
 _NO_BINS: Final = (None,) * 4
+_NO_PLACE: Final = (None,) * 3
 
 
 class Run(NamedTuple):
@@ -70,14 +71,21 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredChunk:
+class RunState:
+    """What the writer needs to know of a run."""
+
+    experiment_id: int
+    settled: bool
+    """The archiver is done with it: it is to be told of more points."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk(Stored):
     """A chunk of points from unary calls."""
 
     tenant_id: str
     run_id: UUID
     key: str
-    points: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +128,26 @@ def move_partitions(conn: Connection, moves: Sequence[Move]) -> int:
     ).rowcount
 
 
-def experiments_of(conn: Connection, runs: Collection[Run]) -> dict[Run, int]:
-    """The experiments of those runs that exist under their tenant."""
+def states_of(conn: Connection, runs: Collection[Run]) -> dict[Run, RunState]:
+    """Those of the runs that exist under their tenant."""
     rows = conn.execute(
-        "SELECT r.tenant_id, r.run_id, r.experiment_id FROM tracking.runs r"
+        "SELECT r.tenant_id, r.run_id, r.experiment_id, r.metrics_settled FROM tracking.runs r"
         " JOIN unnest(%(tenants)s::text[], %(runs)s::uuid[]) AS w (tenant_id, run_id)"
         " ON r.tenant_id = w.tenant_id AND r.run_id = w.run_id",
         {"tenants": [run.tenant_id for run in runs], "runs": [run.run_id for run in runs]},
     )
-    return {Run(tenant_id, run_id): experiment_id for tenant_id, run_id, experiment_id in rows}
+    return {
+        Run(tenant_id, run_id): RunState(experiment_id, settled) for tenant_id, run_id, experiment_id, settled in rows
+    }
+
+
+def note_late(conn: Connection, runs: Collection[Run]) -> None:
+    """Tells the archiver that these runs have more points."""
+    conn.execute(
+        "INSERT INTO tracking.late_metrics (tenant_id, run_id)"
+        " SELECT * FROM unnest(%(tenants)s::text[], %(runs)s::uuid[])",
+        {"tenants": [run.tenant_id for run in runs], "runs": [run.run_id for run in runs]},
+    )
 
 
 def add_streams(conn: Connection, streams: Collection[Stream]) -> None:
@@ -224,7 +243,8 @@ def chunks_between(conn: Connection, bounds: Mapping[Series, Bounds]) -> list[St
     """The chunks from unary calls that overlap these bounds."""
     with conn.cursor(row_factory=class_row(StoredChunk)) as cursor:
         cursor.execute(
-            "SELECT c.tenant_id, c.run_id, c.key, c.points, c.data FROM tracking.metric_chunks c"
+            "SELECT c.tenant_id, c.run_id, c.key, c.points, c.data, c.archive_id, c.row_group, c.first_row"
+            " FROM tracking.metric_chunks c"
             " JOIN unnest(%(tenants)s::text[], %(runs)s::uuid[], %(keys)s::text[], %(first_times)s::bigint[],"
             " %(first_steps)s::bigint[], %(last_times)s::bigint[], %(last_steps)s::bigint[])"
             " AS w (tenant_id, run_id, key, first_time_ms, first_step, last_time_ms, last_step)"
@@ -250,20 +270,22 @@ def add_chunks(conn: Connection, chunks: Iterable[tuple[Series, Chunk]]) -> None
         conn.cursor() as cursor,
         cursor.copy(
             "COPY tracking.metric_chunks (tenant_id, run_id, key, first_time_ms, first_step, last_time_ms, last_step,"
-            " points, once_per_point, data, min_step, max_step,"
+            " points, once_per_point, data, archive_id, row_group, first_row, min_step, max_step,"
             " step_shift, step_bins, coarse_step_shift, coarse_step_bins,"
             " time_shift, time_bins, coarse_time_shift, coarse_time_bins) FROM STDIN (FORMAT BINARY)"
         ) as copy,
     ):
-        names = ["text", "uuid", "text", "int8", "int8", "int8", "int8", "int4", "bool", "bytea", "int8", "int8"]
+        names = ["text", "uuid", "text", *["int8"] * 4, "int4", "bool", "bytea", "uuid", "int4", "int4", "int8", "int8"]
         copy.set_types([*names, *["int2", "bytea"] * 4])
         for series, chunk in chunks:
-            at = chunk.bounds
+            at, place = chunk.bounds, chunk.place
             copy.write_row(
                 (
                     *(series.tenant_id, series.run_id, series.key),
                     *(at.first_time_ms, at.first_step, at.last_time_ms, at.last_step),
-                    *(chunk.points, series.once_per_point, chunk.data, chunk.least_step, chunk.greatest_step),
+                    *(chunk.points, series.once_per_point, None if place else chunk.data),
+                    *(_NO_PLACE if place is None else astuple(place)),
+                    *(chunk.least_step, chunk.greatest_step),
                     *(_NO_BINS if chunk.step_bins is None else astuple(chunk.step_bins)),
                     *(_NO_BINS if chunk.time_bins is None else astuple(chunk.time_bins)),
                 )

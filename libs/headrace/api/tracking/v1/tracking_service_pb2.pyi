@@ -469,6 +469,22 @@ class WatchRunResponse(_message.Message):
     run: _tracking_pb2.Run
     def __init__(self, run: _Optional[_Union[_tracking_pb2.Run, _Mapping]] = ...) -> None: ...
 
+class ExportMetricsRequest(_message.Message):
+    __slots__ = ("run_id", "at_least")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    at_least: _containers.RepeatedCompositeFieldContainer[_metrics_pb2.Position]
+    def __init__(self, run_id: _Optional[str] = ..., at_least: _Optional[_Iterable[_Union[_metrics_pb2.Position, _Mapping]]] = ...) -> None: ...
+
+class ExportMetricsResponse(_message.Message):
+    __slots__ = ("size_bytes", "part")
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    size_bytes: int
+    part: bytes
+    def __init__(self, size_bytes: _Optional[int] = ..., part: _Optional[bytes] = ...) -> None: ...
+
 class CreateLoggedModelRequest(_message.Message):
     __slots__ = ("experiment_id", "run_id", "name", "model_type", "params", "tags", "model_id")
     class ParamsEntry(_message.Message):

@@ -155,6 +155,11 @@ class TrackingServiceStub(object):
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.WatchRunRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.WatchRunResponse.FromString,
                 _registered_method=True)
+        self.ExportMetrics = channel.unary_stream(
+                '/headrace.api.tracking.v1.TrackingService/ExportMetrics',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ExportMetricsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ExportMetricsResponse.FromString,
+                _registered_method=True)
         self.CreateLoggedModel = channel.unary_unary(
                 '/headrace.api.tracking.v1.TrackingService/CreateLoggedModel',
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelRequest.SerializeToString,
@@ -351,6 +356,14 @@ class TrackingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportMetrics(self, request, context):
+        """All points of a run as a Parquet file: columns key, step, time, value; zstd; each series in row groups of its own,
+        ordered by (time, step, value). Of a run that was moved to the object store, the file that is kept there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateLoggedModel(self, request, context):
         """Announces a model, state PENDING; its files follow as artifacts.
         """
@@ -501,6 +514,11 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.WatchRun,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.WatchRunRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.WatchRunResponse.SerializeToString,
+            ),
+            'ExportMetrics': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportMetrics,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ExportMetricsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ExportMetricsResponse.SerializeToString,
             ),
             'CreateLoggedModel': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateLoggedModel,
@@ -1172,6 +1190,33 @@ class TrackingService(object):
             '/headrace.api.tracking.v1.TrackingService/WatchRun',
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.WatchRunRequest.SerializeToString,
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.WatchRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/ExportMetrics',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ExportMetricsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ExportMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -169,6 +169,14 @@ class TrackingServiceStub:
     ]
     """A run as it is, and again whenever it is not the same: state, params, tags, inputs, latest metrics."""
 
+    ExportMetrics: grpc.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsResponse,
+    ]
+    """All points of a run as a Parquet file: columns key, step, time, value; zstd; each series in row groups of its own,
+    ordered by (time, step, value). Of a run that was moved to the object store, the file that is kept there.
+    """
+
     CreateLoggedModel: grpc.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.CreateLoggedModelRequest,
         headrace.api.tracking.v1.tracking_service_pb2.CreateLoggedModelResponse,
@@ -343,6 +351,14 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse,
     ]
     """A run as it is, and again whenever it is not the same: state, params, tags, inputs, latest metrics."""
+
+    ExportMetrics: grpc.aio.UnaryStreamMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsResponse,
+    ]
+    """All points of a run as a Parquet file: columns key, step, time, value; zstd; each series in row groups of its own,
+    ordered by (time, step, value). Of a run that was moved to the object store, the file that is kept there.
+    """
 
     CreateLoggedModel: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.CreateLoggedModelRequest,
@@ -566,6 +582,16 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse], collections.abc.AsyncIterator[headrace.api.tracking.v1.tracking_service_pb2.WatchRunResponse]]:
         """A run as it is, and again whenever it is not the same: state, params, tags, inputs, latest metrics."""
+
+    @abc.abstractmethod
+    def ExportMetrics(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsResponse], collections.abc.AsyncIterator[headrace.api.tracking.v1.tracking_service_pb2.ExportMetricsResponse]]:
+        """All points of a run as a Parquet file: columns key, step, time, value; zstd; each series in row groups of its own,
+        ordered by (time, step, value). Of a run that was moved to the object store, the file that is kept there.
+        """
 
     @abc.abstractmethod
     def CreateLoggedModel(
