@@ -44,7 +44,8 @@ async def test_metrics_are_searched_and_events_published(
             timeout=30,
         )
         assert [one.run_id for one in found.runs] == [run.run_id]
-        assert list(found.runs[0].metrics) == points[-1:]
+        latest = tracking_pb2.Metric(key="loss", value=0.2, step=5, time_ms=5, least=0.2, greatest=1.0)
+        assert list(found.runs[0].metrics) == [latest]
         history = await tracking.GetMetricHistory(pb.GetMetricHistoryRequest(run_id=run.run_id, key="loss"))
         assert list(history.steps) == [1, 2, 3, 4, 5]
         ended = tracking_pb2.Run(run_id=run.run_id, state=tracking_pb2.Run.STATE_FINISHED)
