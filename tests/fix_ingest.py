@@ -23,7 +23,8 @@ from headrace_kit.lifecycle import Runner
 from headrace_kit.topics import FRAMES
 from headrace_tracking import app
 from headrace_tracking.doors import RunAddress
-from headrace_tracking.metric_path import MetricPath, Storage, start_metric_path
+from headrace_tracking.archives import Archives
+from headrace_tracking.metric_path import MetricPath, Storage, start_edge, start_workers
 
 TENANT = "default"
 
@@ -134,7 +135,9 @@ async def metric_path(
     async def start(config: app.Config, runner: Runner) -> None:
         bus = around(runner.bus(open_bus(config)))
         db = await runner.resource(Database(config.database, "tracking", connections=4, constraints={}))
-        found.update(bus=bus, door=await start_metric_path(config, runner, db, bus, storage, topic))
+        archives = Archives(storage.blobs)
+        found.update(bus=bus, door=await start_edge(config, runner, db, bus, archives, topic))
+        await start_workers(config, runner, bus, storage, archives, topic)
 
     services = SimpleNamespace(Config=app.Config, start=start)
     async with running(database, cast("Any", services), kafka=kafka) as run:

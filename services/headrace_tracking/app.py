@@ -9,6 +9,7 @@ from typing_extensions import override
 from headrace.api.tracking.v1 import tracking_service_pb2
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from headrace_kit.blobs.config import StoreConfig, open_blobs
+from headrace_kit.bus import Bus
 from headrace_kit.bus.choose import open_bus
 from headrace_kit.config import setting
 from headrace_kit.db import Database, as_role, worker_role
@@ -18,7 +19,8 @@ from headrace_kit.outbox import OutboxRelay
 from headrace_kit.rpc import Servicer
 from headrace_tracking import store
 from headrace_tracking.archiver.step import When
-from headrace_tracking.metric_path import Storage, start_metric_path
+from headrace_tracking.archives import Archives
+from headrace_tracking.metric_path import Storage, start_edge, start_workers
 from headrace_tracking.service import TrackingService
 
 SCHEMA: Final = Schema("tracking", "headrace_tracking")
@@ -28,6 +30,12 @@ SCHEMA: Final = Schema("tracking", "headrace_tracking")
 class Config(StoreConfig):
     """Settings of the tracking service."""
 
+    serve_tracking: bool = setting(
+        True, "Whether this process answers calls and takes metrics in; without, it works on stored metrics only."
+    )
+    write_metrics: bool = setting(
+        True, "Whether this process brings metrics from the bus into PostgreSQL; one must, several share the work."
+    )
     merge_metrics: bool = setting(
         True, "Whether this process makes full chunks of small ones beside its other work; one process must."
     )
@@ -45,6 +53,8 @@ class Config(StoreConfig):
     @override
     def problems(self) -> list[str]:
         found = super().problems()
+        if not (self.serve_tracking or self.write_metrics or self.merge_metrics or self.archive_metrics):
+            found.append("serve_tracking: is false, as write_metrics and all others are: nothing is left to do")
         if self.archive_after_seconds < 0:
             found.append(f"archive_after_seconds: must be 0 or more, got {self.archive_after_seconds}")
         if self.archive_least_points < 1:
@@ -55,18 +65,31 @@ class Config(StoreConfig):
         """Where metrics are kept, and what is done to them there."""
         blobs = open_blobs(self, self.archive_dir or Path()) if self.s3_endpoint or self.archive_dir else None
         when = When(round(self.archive_after_seconds * 1000), self.archive_least_points)
-        return Storage(blobs, archive=when if self.archive_metrics else None, merge=self.merge_metrics)
+        return Storage(
+            blobs,
+            write=self.write_metrics,
+            merge=self.merge_metrics,
+            archive=when if self.archive_metrics else None,
+        )
 
 
 async def start(config: Config, runner: Runner) -> None:
     """Wires the service into the process."""
     await require_current(config.database, SCHEMA)
+    bus = runner.bus(open_bus(config))
+    storage = config.storage()
+    archives = Archives(storage.blobs)
+    if config.serve_tracking:
+        await _serve(config, runner, bus, archives)
+    await start_workers(config, runner, bus, storage, archives)
+
+
+async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -> None:
     db = await runner.resource(_database(config, None))
     finder = await runner.resource(_database(config, worker_role(SCHEMA.name)))
-    bus = runner.bus(open_bus(config))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
-    metrics = await start_metric_path(config, runner, db, bus, config.storage())
+    metrics = await start_edge(config, runner, db, bus, archives)
     runner.check(db.check)
     runner.serve(
         Servicer(

@@ -41,14 +41,16 @@ _POINT_BYTES: Final = 48  # at most, beside its key: three numbers as columns, a
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What is done to points that are stored."""
+    """What a process does to points behind the bus."""
 
     blobs: Blobs | None = None
     """Where finished runs go; None keeps them in PostgreSQL."""
-    archive: When | None = None
-    """Which this process moves there; None for none."""
+    write: bool = True
+    """Whether it stores them."""
     merge: bool = True
-    """Whether this process merges small chunks."""
+    """Whether it merges small chunks."""
+    archive: When | None = None
+    """Which runs it moves to `blobs`; None for none."""
 
 
 class MetricPath:
@@ -110,11 +112,11 @@ class MetricPath:
         await self._visible.wait_for(positions, seconds)
 
 
-async def start_metric_path(
-    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, storage: Storage, topic: Topic = FRAMES
+async def start_edge(
+    config: ServiceConfig, runner: Runner, db: Database, bus: Bus, archives: Archives, topic: Topic = FRAMES
 ) -> MetricPath:
-    """Wires edge, writer, merger, archiver and reads into the process; `db` is in the request role."""
-    await asyncio.to_thread(bus.ensure_topics, {topic.name: topic.partitions, topic.dead_letters: 1})
+    """Wires edge and reads into the process; `db` is in the request role."""
+    await _ensure(bus, topic)
     partitions = len(await asyncio.to_thread(bus.end_offsets, [topic.name]))
     packer = Packer(runner.producer(bus.producer()), partitions, runner.fail, topic=topic.name)
     ingest = IngestService(db, packer)
@@ -126,16 +128,27 @@ async def start_metric_path(
             ingest,
         )
     )
-    letters = runner.producer(bus.producer())
-    archives = Archives(storage.blobs)
-    runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name, archives=archives))
+    visible = await runner.resource(Visible(config.database, db))
+    runner.on_drain(visible.end_watches)
+    return MetricPath(Reads(db, archives), packer, visible, Exports(config.database, archives))
+
+
+async def start_workers(
+    config: ServiceConfig, runner: Runner, bus: Bus, storage: Storage, archives: Archives, topic: Topic = FRAMES
+) -> None:
+    """Wires writer, merger and archiver into the process, or some of them; they share the work with those of others."""
+    if storage.write:
+        await _ensure(bus, topic)
+        letters = runner.producer(bus.producer())
+        runner.worker(MetricWriter(config.database, bus, letters, runner.fail, topic=topic.name, archives=archives))
     if storage.merge:
         runner.worker(MetricMerger(config.database, runner.fail))
     if storage.blobs and storage.archive:
         runner.worker(MetricArchiver(config.database, storage.blobs, archives, storage.archive, runner.fail))
-    visible = await runner.resource(Visible(config.database, db))
-    runner.on_drain(visible.end_watches)
-    return MetricPath(Reads(db, archives), packer, visible, Exports(config.database, archives))
+
+
+async def _ensure(bus: Bus, topic: Topic) -> None:
+    await asyncio.to_thread(bus.ensure_topics, {topic.name: topic.partitions, topic.dead_letters: 1})
 
 
 def _fitting(metrics: Sequence[tracking_pb2.Metric]) -> Iterator[Sequence[tracking_pb2.Metric]]:

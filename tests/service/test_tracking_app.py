@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -10,6 +11,7 @@ from fix_services import running
 from fix_tracking import tracking_stub
 from headrace.api.tracking.v1 import tracking_events_pb2, tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
+from headrace_kit import config
 from headrace_kit.bus import Bus, Received
 from headrace_kit.bus.choose import open_bus
 from headrace_kit.topics import RUNS, partition_counts
@@ -54,3 +56,25 @@ async def test_metrics_are_searched_and_events_published(
     await asyncio.to_thread(bus.close)
     assert [event.headers["ce_type"].decode().rpartition(".")[2] for event in told] == ["RunCreated", "RunEnded"]
     assert tracking_events_pb2.RunEnded.FromString(told[1].value).run_id == run.run_id
+
+
+async def test_edge_and_writer_may_be_apart(database: str) -> None:
+    async with running(database, app, write_metrics=False, merge_metrics=False) as edge:
+        tracking = tracking_stub(edge.channel)
+        run = (await tracking.CreateRun(pb.CreateRunRequest())).run
+        point = tracking_pb2.Metric(key="loss", value=0.5, step=1, time_ms=1)
+        logged = await tracking.LogMetrics(pb.LogMetricsRequest(run_id=run.run_id, metrics=[point]))
+        asked = pb.GetMetricHistoryRequest(run_id=run.run_id, key="loss")
+        assert not (await tracking.GetMetricHistory(asked)).steps
+        asked.at_least.extend(logged.positions)
+        async with running(database, app, serve_tracking=False) as writer:
+            assert list((await tracking.GetMetricHistory(asked, timeout=30)).steps) == [1]
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await tracking_stub(writer.channel).GetMetricHistory(asked)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_process_that_would_do_nothing_is_refused() -> None:
+    nothing = {"HEADRACE_SERVE_TRACKING": "false", "HEADRACE_WRITE_METRICS": "false", "HEADRACE_MERGE_METRICS": "false"}
+    with pytest.raises(config.ConfigError, match="HEADRACE_SERVE_TRACKING: is false, as write_metrics"):
+        config.load(app.Config, {"HEADRACE_SERVICE_SECRET": "x", **nothing})
