@@ -61,13 +61,27 @@ class ServiceProcess:
         """Until it says READY; fails with the end of its log when it does not."""
         deadline = time.monotonic() + _READY_S
         while not self._ready.wait(0.05):
-            ended = self.process is None or self.process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                pytest.fail(f"{self.name} {'ended' if ended else 'is not ready'}:\n{self.log.read_text()[-4000:]}")
+            if self.ended or time.monotonic() > deadline:
+                pytest.fail(f"{self.name} {'ended' if self.ended else 'is not ready'}:\n{self.log.read_text()[-4000:]}")
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has said READY since it was last started."""
+        return self._ready.is_set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no process, or none any more."""
+        return self.process is None or self.process.poll() is not None
 
     def kill(self) -> None:
         """kill -9, and waits until it is gone."""
         self._end(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal, and does not wait for what it does."""
+        if self.process is not None:
+            self.process.send_signal(number)
 
     def stop(self) -> int:
         """SIGTERM; the exit code of the drained process."""

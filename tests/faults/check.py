@@ -1,22 +1,26 @@
 """Compares what clients noted as acknowledged with what the public API shows. Knows nothing of the code under test.
 
-    python check.py URI SECONDS RECORD...
+    python check.py URI SECONDS < names of records
 
-Waits up to so many seconds until what is acknowledged shows. Prints a JSON object a record, all counts in points.
+Waits for each record up to so many seconds until what is acknowledged shows, then prints a JSON object, all counts in points.
 """
 
 import json
+import struct
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
+from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns
 from headrace.client import Client
 from headrace.retry import Policy
 
-SERIES = (("up", 1), ("down", -1))
+SIGNS = {"up": 1, "down": -1, "once": 1}
+"""Series → the value of a point by its step."""
 
 
 @dataclass
@@ -25,6 +29,11 @@ class Verdict:
 
     record: str
     acknowledged: int = 0
+    """By the server; or in a spool file whose process is gone, and which was sent since."""
+    again: int = 0
+    """Of these, sent in calls that were made more than once."""
+    spooled: int = 0
+    """Of these, by the spool file alone."""
     shown: int = 0
     lost: int = 0
     """Acknowledged, and not shown."""
@@ -38,30 +47,34 @@ class Verdict:
     """Given up by the client, by its own account."""
 
 
-def main(uri: str, seconds: float, records: list[str]) -> None:
+def main(uri: str, seconds: float) -> None:
     """Judges each."""
-    until = time.monotonic() + seconds
     with Client(uri, policy=Policy(first_patience_s=seconds, patience_s=seconds)) as client:
-        for record in records:
-            print(json.dumps(asdict(judged(client, Path(record), until))), flush=True)
+        for record in sys.stdin:
+            print(json.dumps(asdict(judged(client, Path(record.strip()), time.monotonic() + seconds))), flush=True)
 
 
 def judged(client: Client, record: Path, until: float) -> Verdict:
     """The verdict on one client; on one that never had a run, that nothing is wrong."""
-    run_id, acked, verdict = "", 0, Verdict(record.name)
+    run_id, acked, verdict = "", dict.fromkeys(SIGNS, 0), Verdict(record.name)
     for word, *values in read(record):
         if word == "RUN":
             run_id = values[0]
         elif word == "ACKED":
-            acked = int(values[0])
+            acked |= dict.fromkeys(("up", "down"), int(values[0]))
+        elif word == "ONCE":
+            acked["once"], verdict.again = int(values[0]), int(values[1])
+        elif word == "SPOOLED":
+            verdict.spooled += max(0, int(values[1]) - acked[values[0]])
+            acked[values[0]] = max(int(values[1]), acked[values[0]])
         elif word == "DONE":
-            verdict.dropped = int(values[1])
-    for key, sign in SERIES if run_id else ():
+            verdict.dropped = int(values[0])
+    for key, sign in SIGNS.items() if run_id else ():
         found = client.metric_history(run_id, key)
-        while len(set(found.steps)) < acked and time.monotonic() < until:
+        while len(set(found.steps)) < acked[key] and time.monotonic() < until:
             time.sleep(0.1)
             found = client.metric_history(run_id, key)
-        add(verdict, acked, list(found.steps), [sign * value for value in found.values])
+        add(verdict, acked[key], list(found.steps), [sign * value for value in found.values])
     return verdict
 
 
@@ -84,5 +97,23 @@ def add(verdict: Verdict, acked: int, steps: list[int], values: list[float]) -> 
     verdict.disordered += sum(after < before for before, after in pairwise(steps))
 
 
+def spooled(file: Path) -> dict[str, int]:
+    """Series → how many of its first points are acknowledged or in this spool file, as docs/durability.md promises."""
+    ends: dict[str, int] = {}
+    data, at = file.read_bytes(), 8
+    frames: list[Frame] = []
+    while len(payload := data[at + 8 :]) and len(head := data[at : at + 8]) == 8:
+        length, crc = struct.unpack("<II", head)
+        if length > len(payload) or zlib.crc32(payload[:length]) != crc:
+            break
+        frames += [Frame.FromString(payload[:length])] if at > 8 else []  # the first record says whose they are
+        at += 8 + length
+    for frame in frames:
+        steps = list(accumulate(MetricColumns.FromString(frame.columns).step_deltas))
+        for series, last in zip(frame.series, accumulate(series.count for series in frame.series), strict=True):
+            ends[series.key] = steps[last - 1] + 1
+    return ends
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])
+    main(sys.argv[1], float(sys.argv[2]))

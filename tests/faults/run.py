@@ -2,82 +2,109 @@
 
     python tests/faults/run.py --count 500 --seed 1
 
-Every schedule is made from its seed alone: `--seed S --count 1` plays schedule S again.
+Every schedule is made from its seed alone: `--seed S --count 1` plays schedule S again. Ctrl-C ends the play with the
+totals of the schedules until then, and says with which seed to go on.
 """
 
 import argparse
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from faults.place import Client, Died, Place, Process, check, open_place
+from faults.check import spooled
+from faults.judge import WRONG, Judge, Totals, open_judge
+from faults.place import Place, open_place
+from faults.processes import Client, Died, Process
 from faults.schedule import Fault, draw
 
 CLIENTS: Final = 3
-_TOGETHER: Final = 5  # schedules that are judged at a time: a group without a member takes six seconds to notice
-_SHOWN_S: Final = 90.0
-_WRONG: Final = ("lost", "doubled", "disordered", "foreign", "dropped")
+_SYNC_S: Final = 120
 
 
-@dataclass
-class Totals:
-    """What came out."""
+class Play:
+    """Plays schedules, one after the other, on one place."""
 
-    schedules: int = 0
-    points: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    def __init__(self, place: Place, judge: Judge, say: Callable[[str], None]) -> None:
+        self.totals = Totals()
+        self._place = place
+        self._judge = judge
+        self._say = say
+        self._clients = [Client(place.uri, place.folder, f"client-{number}") for number in range(CLIENTS)]
+        self._records: list[Path] = []
 
-    def __str__(self) -> str:
-        points = self.points
-        return (
-            f"schedules: {self.schedules}, points acknowledged: {points['acknowledged']:,},"
-            f" lost: {points['lost']:,}, doubled: {points['doubled']:,}, out of order: {points['disordered']:,},"
-            f" failures: {len(self.failures)}"
-        )
+    def play(self, seeds: Sequence[int]) -> None:
+        """Plays these; Ctrl-C ends it after the one that is under way was given up, which does not count."""
+        try:
+            for seed in seeds:
+                began = time.monotonic()
+                records = self._play_one(seed)
+                self._records += records
+                self._judge.give(records)
+                self.totals.schedules += 1
+                self._say(f"seed {seed}, {time.monotonic() - began:.1f} s: {_told(seed)}")
+                for verdict in self._judge.verdicts(wait=False):
+                    self._look_at(verdict)
+        except KeyboardInterrupt:
+            self._say(f"interrupted: go on with SEED={seeds[self.totals.schedules]}")
+        finally:
+            for client in self._clients:
+                client.kill()
+
+    def finish(self) -> None:
+        """Judges everything once more: a frame that was written a second time may come late."""
+        self._place.wait_ready()
+        for verdict in self._judge.verdicts(wait=True):
+            self._look_at(verdict)
+        self._judge.give(self._records)
+        for verdict in self._judge.verdicts(wait=True):
+            self._look_at(verdict)
+            self.totals.points.update({name: n for name, n in verdict.items() if isinstance(n, int)})
+
+    def _play_one(self, seed: int) -> list[Path]:
+        records = [self._place.folder / f"{seed}-{number}.record" for number in range(CLIENTS)]
+        faults = draw(seed)
+        try:
+            for number, client in enumerate(self._clients):
+                client.play(records[number], seed * CLIENTS + number)
+            for client in self._clients:
+                client.wait_ready()
+            _do(faults, {**self._place.processes, "client": self._clients[seed % CLIENTS]})
+            self._place.wait_ready()
+            for client in self._clients:
+                client.finish()
+                if client.killed:
+                    _sync(client)
+        except Died as death:
+            self._fail(seed, str(death))
+            self._place.wait_ready()
+        return records
+
+    def _look_at(self, verdict: dict[str, Any]) -> None:
+        if any(verdict[name] for name in WRONG):
+            self._fail(int(verdict["record"].split("-")[0]), str(verdict))
+
+    def _fail(self, seed: int, how: str) -> None:
+        self.totals.failures.append(f"seed {seed} ({_told(seed)}): {how}")
+        self._say(self.totals.failures[-1])
 
 
-def play_all(first_seed: int, count: int, folder: Path, say: Callable[[str], None] = print) -> Totals:
-    """Plays `count` schedules on one place; says every failing seed with its schedule."""
-    totals = Totals()
-    with open_place(folder) as place:
-        records: list[Path] = []
-        for seed in range(first_seed, first_seed + count):
-            began = time.monotonic()
-            records += _play_one(place, seed, totals, say)
-            totals.schedules += 1
-            say(f"seed {seed}, {time.monotonic() - began:.1f} s: {'; '.join(map(str, draw(seed)))}")
-            if totals.schedules % _TOGETHER == 0 or totals.schedules == count:
-                _judge(place, records[-_TOGETHER * CLIENTS :], totals, say)
-        # A frame that was written a second time may come late.
-        again = Totals()
-        _judge(place, records, again, say)
-        totals.points, totals.failures = again.points, totals.failures + again.failures
-    return totals
+def play_all(seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Totals:
+    """Plays them all on one place; says every failing seed with its schedule."""
+    with open_place(folder) as place, open_judge(place.uri, folder) as judge:
+        play = Play(place, judge, say)
+        play.play(seeds)
+        play.finish()
+        return play.totals
 
 
-def _play_one(place: Place, seed: int, totals: Totals, say: Callable[[str], None]) -> list[Path]:
-    clients = [Client(place.uri, place.folder / f"{seed}-{n}.record", seed * CLIENTS + n) for n in range(CLIENTS)]
-    faults = draw(seed)
-    try:
-        for client in clients:
-            client.wait_ready()
-        _do(faults, {**place.processes, "client": clients[0]})
-        place.wait_ready()
-        for client in clients:
-            client.finish()
-    except Died as death:
-        _fail(seed, f"ended by itself: {death}", totals, say)
-        place.wait_ready()
-    finally:
-        for client in clients:
-            client.kill()
-    return [client.record for client in clients]
+def _told(seed: int) -> str:
+    return "; ".join(map(str, draw(seed)))
 
 
 def _do(faults: list[Fault], processes: dict[str, Process]) -> None:
@@ -85,23 +112,32 @@ def _do(faults: list[Fault], processes: dict[str, Process]) -> None:
     steps: list[tuple[float, Callable[[], None]]] = []
     for fault in faults:
         process = processes[fault.target]
-        begin, end = (process.kill, process.launch) if fault.kind == "kill" else (process.pause, process.resume)
-        steps += [(fault.at_s, begin), (fault.at_s + fault.for_s, end)]
+        end = process.resume if fault.kind == "pause" else process.launch
+        steps += [(fault.at_s, getattr(process, fault.kind)), (fault.at_s + fault.for_s, end)]
     for at_s, step in sorted(steps, key=lambda step: step[0]):
         time.sleep(max(0.0, began + at_s - time.monotonic()))
         step()
 
 
-def _judge(place: Place, records: list[Path], totals: Totals, say: Callable[[str], None]) -> None:
-    for verdict in check(place, records, _SHOWN_S):
-        totals.points.update({name: n for name, n in verdict.items() if isinstance(n, int)})
-        if any(verdict[name] for name in _WRONG):
-            _fail(int(verdict["record"].split("-")[0]), str(verdict), totals, say)
-
-
-def _fail(seed: int, how: str, totals: Totals, say: Callable[[str], None]) -> None:
-    totals.failures.append(f"seed {seed} ({'; '.join(map(str, draw(seed)))}): {how}")
-    say(totals.failures[-1])
+def _sync(client: Client) -> None:
+    """What it left in its spool must show too, once `headrace sync` has sent it."""
+    files = list(client.spool.glob("*.spool"))
+    for path in files:
+        with client.record.open("a") as record:
+            record.writelines(f"SPOOLED {key} {count}\n" for key, count in spooled(path).items())
+    if not files:
+        return
+    command = [sys.executable, "-c", "import sys; from headrace.cli import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*command, "sync", "--spool", str(client.spool)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SYNC_S,
+    )
+    left = [path.name for path in client.spool.glob("*.spool")]
+    if done.returncode != 0 or left:
+        raise Died(f"headrace sync left {left}: {done.stdout}{done.stderr[-3000:]}")
 
 
 def main() -> None:
@@ -110,8 +146,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="headrace-faults-"))
-    totals = play_all(asked.seed, asked.count, folder, lambda line: print(line, flush=True))
+    totals = play_all(range(asked.seed, asked.seed + asked.count), folder, lambda line: print(line, flush=True))
     print(totals)
     if totals.failures:
         sys.exit(f"logs and records are in {folder}; play a seed again with: make faults SEED=<seed> COUNT=1")
