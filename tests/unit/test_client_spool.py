@@ -332,3 +332,47 @@ def test_a_forked_child_has_a_file_of_its_own(fake: FakeHeadrace, spool: Path) -
     assert cli.main(["sync"]) == 0
     assert sorted(steps_of(fake, run.id)) == list(range(200))
     assert list(spool.iterdir()) == []
+
+
+FULL_DISK = """
+    import resource, sys
+    import headrace as hr
+    from headrace import errors, retry
+    limits = hr.IngestSettings(age_s=0.01, kept_bytes=2_000, queue_points=100, frame_points=100, block_s=0.05)
+    with hr.Client(ingest=limits, policy=retry.Policy(first_patience_s=0.2, patience_s=0.2)) as client:
+        run = client.start_run(capture=False)
+        run.log({"k": 0}, step=0)
+        run.flush()
+        print(run.id, flush=True)
+        sys.stdin.readline()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+        logged = 1
+        while not run.lost_points:
+            run.log({"k": logged}, step=logged)
+            logged += 1
+        try:
+            run.end(timeout=0.2)
+        except errors.Unavailable:
+            print(logged, run.lost_points)
+"""
+
+
+def test_a_full_disk_costs_points_that_are_counted(fake: FakeHeadrace) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK)],
+        env={**os.environ, "HEADRACE_URI": fake.uri},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        run_id = child.stdout.readline().strip()
+        fake.stop()
+        told, warned = child.communicate("\n", timeout=60)
+    logged, lost = map(int, told.split())
+    assert f"run {run_id} ended with {lost} points not recorded" in warned
+    assert "and the spool takes no more (File too large)" in warned
+    fake.start()
+    assert cli.main(["sync"]) == 0
+    assert len(steps_of(fake, run_id)) == logged - lost
