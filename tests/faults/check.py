@@ -17,6 +17,8 @@ from pathlib import Path
 
 from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns
 from headrace.client import Client
+from headrace.errors import TimedOut
+from headrace.records import MetricHistory
 from headrace.retry import Policy
 
 SIGNS = {"up": 1, "down": -1, "once": 1}
@@ -70,12 +72,22 @@ def judged(client: Client, record: Path, until: float) -> Verdict:
         elif word == "DONE":
             verdict.dropped = int(values[0])
     for key, sign in SIGNS.items() if run_id else ():
-        found = client.metric_history(run_id, key)
+        found = history(client, run_id, key, until)
         while len(set(found.steps)) < acked[key] and time.monotonic() < until:
             time.sleep(0.1)
-            found = client.metric_history(run_id, key)
+            found = history(client, run_id, key, until)
         add(verdict, acked[key], list(found.steps), [sign * value for value in found.values])
     return verdict
+
+
+def history(client: Client, run_id: str, key: str, until: float) -> MetricHistory:
+    """What shows now. Asks again when a call had no answer: that is the fate of one to a service that is frozen."""
+    while True:
+        try:
+            return client.metric_history(run_id, key)
+        except TimedOut:
+            if time.monotonic() > until:
+                raise
 
 
 def read(record: Path) -> Iterator[list[str]]:

@@ -48,21 +48,27 @@ class Judge:
         threading.Thread(target=self._read, daemon=True).start()
 
     def give(self, records: Iterable[Path]) -> None:
-        """To be judged; does not wait."""
+        """To be judged; does not wait. Raises Died when the checker has ended."""
         assert self._process.stdin is not None
-        for record in records:
-            self._process.stdin.write(f"{record}\n")
-            self._open += 1
-        self._process.stdin.flush()
+        try:
+            for record in records:
+                self._process.stdin.write(f"{record}\n")
+                self._open += 1
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
 
     def verdicts(self, *, wait: bool) -> Iterator[dict[str, Any]]:
         """Those that are ready, or all; raises Died when the checker has ended."""
         while self._open and (wait or not self._verdicts.empty()):
             verdict = self._verdicts.get()
             if verdict is None:
-                raise Died(f"the checker ended: {self._log.read_text()[-3000:]}")
+                raise self._died()
             self._open -= 1
             yield verdict
+
+    def _died(self) -> Died:
+        return Died(f"the checker ended: {self._log.read_text()[-3000:]}")
 
     def _read(self) -> None:
         for line in self._process.stdout or ():

@@ -1,11 +1,10 @@
 """Where the schedules play: PostgreSQL, Kafka and tracking processes of their own, and a directory of the latter."""
 
 import json
-import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -18,7 +17,7 @@ from faults.processes import Process, Service
 from fix_platform import ServiceProcess
 from headrace_kit.bus.postgres import SCHEMA as BUS
 from headrace_kit.migrate import migrate
-from headrace_kit.testing.backends import open_backends, processes
+from headrace_kit.testing.backends import processes
 from headrace_tracking.app import SCHEMA as TRACKING
 
 _SERVICES: Final = ("headrace.api.tracking.v1.TrackingService", "headrace.api.tracking.v1.IngestService")
@@ -28,6 +27,8 @@ _PARTS: Final = {
     "writer": {"HEADRACE_SERVE_TRACKING": "false"},
 }
 """Two edges and two writers, once in one process and once apart."""
+_QUICK_BROKER: Final = "broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n"
+"""So long does one that was killed wait for the end of its old session; a freeze as long costs it its leadership."""
 
 
 class Directory(ThreadingHTTPServer):
@@ -79,13 +80,19 @@ class Place:
 @contextmanager
 def open_place(folder: Path) -> Iterator[Place]:
     """Call from a thread that lives as long: the backends end with it."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_TEST_")}
-    with open_backends({"postgres", "kafka"}, {**environ, "HEADRACE_TEST_BACKENDS": "local"}) as backends:
-        migrate(backends.postgres, [BUS, TRACKING])
-        with open_services(folder, backends.postgres, backends.kafka, _PARTS) as (uri, services):
-            place = Place(folder, uri, {**backends.servers, **services})
-            place.wait_ready()
-            yield place
+    with ExitStack() as stack:
+        kafka, postgres = processes.kafka(folder / "kafka"), processes.postgres(folder / "postgres")
+        with (folder / "kafka" / "server.properties").open("a") as settings:
+            settings.write(_QUICK_BROKER)
+        for server in (kafka, postgres):
+            stack.callback(server.stop)
+            server.launch()
+        migrate(postgres.address, [BUS, TRACKING])
+        kafka.wait_ready()
+        uri, services = stack.enter_context(open_services(folder, postgres.address, kafka.address, _PARTS))
+        place = Place(folder, uri, {"kafka": kafka, "postgres": postgres, **services})
+        place.wait_ready()
+        yield place
 
 
 @contextmanager

@@ -370,6 +370,7 @@ def test_a_full_disk_costs_points_that_are_counted(fake: FakeHeadrace) -> None:
         run_id = child.stdout.readline().strip()
         fake.stop()
         told, warned = child.communicate("\n", timeout=60)
+    assert child.returncode == 0, warned
     logged, lost = map(int, told.split())
     assert f"run {run_id} ended with {lost} points not recorded" in warned
     assert "and the spool takes no more (File too large)" in warned

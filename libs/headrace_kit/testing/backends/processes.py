@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -168,6 +169,27 @@ def postgres(folder: Path) -> PostgresServer:
 def kafka(folder: Path) -> ProcessServer[str]:
     """A Kafka of one broker, installed; not started."""
     home = packages.KAFKA.install(packages.say)
+    classes = home / "classes.jsa"
+    if not classes.exists():
+        _archive_classes(home, classes)
+    return _broker(home, folder, f"-XX:SharedArchiveFile={classes}")
+
+
+def _archive_classes(home: Path, classes: Path) -> None:
+    """Runs a broker once on this machine that leaves its classes parsed: every later one starts in two thirds of the time."""
+    packages.say(f"archiving the classes of Kafka in {classes} (once on this machine)")
+    with tempfile.TemporaryDirectory(prefix="headrace-backends-") as place:
+        made = Path(place) / "classes.jsa"
+        broker = _broker(home, Path(place) / "kafka", f"-XX:ArchiveClassesAtExit={made}")
+        broker.start()
+        broker.stop()
+        new = classes.with_name(f"{classes.name}.{os.getpid()}")  # others may do the same now
+        if made.exists():
+            shutil.copyfile(made, new)
+            new.replace(classes)
+
+
+def _broker(home: Path, folder: Path, java_option: str) -> ProcessServer[str]:
     broker, controller = free_port(), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     settings = packages.kafka_settings(
@@ -178,7 +200,8 @@ def kafka(folder: Path) -> ProcessServer[str]:
     )
     (folder / "server.properties").write_text(settings)
     shutil.copytree(home / "formatted", folder / "data", dirs_exist_ok=True)
-    command = [*packages.kafka_command(home), "kafka.Kafka", str(folder / "server.properties")]
+    java, *rest = packages.kafka_command(home)
+    command = [java, java_option, *rest, "kafka.Kafka", str(folder / "server.properties")]
     return ProcessServer(f"{_HOST}:{broker}", command, folder, lambda: kafka_answers(_HOST, broker))
 
 
