@@ -108,7 +108,7 @@ def call(client: Client, run_id: str, chance: random.Random, stop: threading.Eve
         logged = steps.stop
         again += len(steps) if sent > 1 else 0
         note("ONCE", logged, again)
-        time.sleep(0.04 * chance.random())
+        time.sleep(0.1 * chance.random())
 
 
 def send(client: Client, request: pb.LogMetricsRequest, chance: random.Random) -> int:

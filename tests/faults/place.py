@@ -76,6 +76,13 @@ class Place:
         for name in ("kafka", "postgres", *_PARTS):
             self.processes[name].wait_ready()
 
+    def restart(self) -> None:
+        """All of it, in whatever state a schedule that broke off has left it."""
+        for process in self.processes.values():
+            process.kill()
+            process.launch()
+        self.wait_ready()
+
 
 @contextmanager
 def open_place(folder: Path) -> Iterator[Place]:

@@ -65,10 +65,10 @@ class Service:
 
     def kill(self) -> None:
         """Raises Died when it has ended by itself."""
-        if self._process.ready and self._process.ended:
+        if self.listed and self._process.ready and self._process.ended:
             raise self._died("ended")
         self._process.kill()
-        self.listed = False
+        self.listed = self._stopping = False
 
     def stop(self) -> None:
         """SIGTERM; `launch` waits for what it does."""
@@ -88,6 +88,7 @@ class Service:
         self._process.stop()
 
     def _died(self, how: str) -> Died:
+        self.listed = False
         return Died(f"{self._process.log.stem} {how}: {self._process.log.read_text()[-3000:]}")
 
 

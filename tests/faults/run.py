@@ -39,19 +39,21 @@ class Play:
         self._records: list[Path] = []
 
     def play(self, seeds: Sequence[int]) -> None:
-        """Plays these; Ctrl-C ends it after the one that is under way was given up, which does not count."""
+        """Plays these. Ctrl-C gives up the one that is under way, which does not count."""
         try:
             for seed in seeds:
                 began = time.monotonic()
                 records = self._play_one(seed)
-                self._records += records
                 self._judge.give(records)
+                self._records += records
                 self.totals.schedules += 1
                 self._say(f"seed {seed}, {time.monotonic() - began:.1f} s: {_told(seed)}")
                 for verdict in self._judge.verdicts(wait=False):
                     self._look_at(verdict)
         except KeyboardInterrupt:
-            self._say(f"interrupted: go on with SEED={seeds[self.totals.schedules]}")
+            left = seeds[self.totals.schedules :]
+            self._say(f"interrupted; go on with: make faults SEED={left[0]} COUNT={len(left)}")
+            self._place.restart()
         finally:
             for client in self._clients:
                 client.kill()
@@ -82,7 +84,7 @@ class Play:
                     _sync(client)
         except Died as death:
             self._fail(seed, str(death))
-            self._place.wait_ready()
+            self._place.restart()
         return records
 
     def _look_at(self, verdict: dict[str, Any]) -> None:

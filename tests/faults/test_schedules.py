@@ -1,11 +1,14 @@
 """A few of the schedules that `make faults` plays by the hundred, and that the checker sees each way to be wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from faults.check import Verdict, add
+from faults.check import Verdict, add, spooled
 from faults.run import play_all
+from headrace.ingest.frames import Limits, make_frames
+from headrace.ingest.spool import Owner, SpoolFile
 
 
 @pytest.mark.real
@@ -38,3 +41,15 @@ def test_the_checker_sees_what_is_wrong(steps: list[int], wrong: dict[str, int])
     add(verdict, 3, steps, [float(step) for step in steps])
     found = {name: getattr(verdict, name) for name in ("lost", "doubled", "disordered", "foreign", "dropped")}
     assert {name: count for name, count in found.items() if count} == wrong
+
+
+def test_the_checker_reads_a_spool_file_up_to_its_torn_end(tmp_path: Path) -> None:
+    file = SpoolFile.create(tmp_path, Owner("run", "00" * 16, "grpc://127.0.0.1:1"), 1 << 20)
+    points = [(key, float(step), step, 1) for step in range(20) for key in ("up", "down")]
+    for seq, frame in enumerate(make_frames(points, Limits(10, 1 << 20), lambda *_: None), 1):
+        frame.seq = seq
+        file.append(frame)
+    file.release()
+    assert spooled(file.path) == {"up": 20, "down": 20}
+    os.truncate(file.path, file.path.stat().st_size - 1)
+    assert spooled(file.path) == {"up": 15, "down": 15}
