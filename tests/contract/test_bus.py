@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from headrace_kit.bus import (
     RecordTooLarge,
     UnknownTopic,
 )
+from headrace_kit.bus.kafka import KafkaBus, KafkaConfig
 from headrace_kit.bus.partitioning import partition_of
 from headrace_kit.bus.postgres import PostgresBus
 from headrace_kit.db import as_role, worker_role
@@ -314,3 +316,15 @@ def test_retention_in_postgres(database: str) -> None:
             assert reader.positions() == {Partition(short, 0): 1200}
             publish(producer, short, ["k"], 1200)
             assert [r.offset for r in collect(reader, 1)] == [1200]
+
+
+@pytest.mark.real
+def test_a_member_that_does_not_poll_keeps_no_other_from_the_records(kafka: str) -> None:
+    topic = f"test.{uuid.uuid4().hex}"
+    with closing(KafkaBus(KafkaConfig(bootstrap=kafka, join_limit_s=2.0))) as bus, closing(bus.producer()) as producer:
+        bus.ensure_topics({topic: 2})
+        with closing(bus.consumer(topic, [topic])) as owner, closing(bus.consumer(topic, [topic])) as other:
+            publish(producer, topic, ["a", "b"])
+            collect(owner, 2, commit=True)
+            publish(producer, topic, ["c"])
+            assert [record.key for record in collect(other, 1)] == [b"c"]

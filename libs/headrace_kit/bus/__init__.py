@@ -77,8 +77,8 @@ class Consumer(Protocol):
         """Waits at most `timeout` seconds for records, some more while the group changes; may return fewer or none.
 
         Assignment callbacks run inside this call. Raises `BusUnavailable` when the bus stays away, half a minute or
-        so; a shorter absence only looks like no records. A member that does not poll for five minutes loses its
-        partitions, as does one whose process stands still for seconds.
+        so; a shorter absence only looks like no records. A member that does not poll for five minutes, or for half
+        a minute while the group changes, loses its partitions, as does one whose process stands still for seconds.
         """
         ...
 

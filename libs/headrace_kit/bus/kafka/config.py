@@ -27,6 +27,8 @@ class KafkaConfig:
     """How long a record may take to become durable."""
     session_timeout_s: float = 6.0
     """How long a member of a group may be silent; the least that brokers allow by default."""
+    join_limit_s: float = 30.0
+    """How long a change of a group waits for a member that does not poll, or died while it joined; then it goes on without."""
     away_limit_s: float = 30.0
     """How long polls bear a Kafka that does not answer."""
 

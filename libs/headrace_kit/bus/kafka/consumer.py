@@ -94,6 +94,11 @@ class _Poller:
                 metrics_enabled=False,
             )
             make_no_topics(consumer._cluster)  # noqa: SLF001 - see there
+            if self._group is not None:
+                # What kafka-python gives as the limit of a change of the group. Its heartbeats keep the other: how long
+                # a member may go without a poll.
+                join_ms = round(self._config.join_limit_s * 1000)
+                consumer._coordinator.config["max_poll_interval_ms"] = join_ms  # noqa: SLF001 - has no option of its own
             self._open(consumer)
             self._consumer = consumer
         return self._consumer
