@@ -22,8 +22,8 @@ from headrace_kit.db import Database
 from headrace_kit.lifecycle import Runner
 from headrace_kit.topics import FRAMES
 from headrace_tracking import app
-from headrace_tracking.doors import RunAddress
 from headrace_tracking.archives import Archives
+from headrace_tracking.doors import RunAddress
 from headrace_tracking.metric_path import MetricPath, Storage, start_edge, start_workers
 
 TENANT = "default"

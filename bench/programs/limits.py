@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 
 from headrace.ingest.columns import Block
-from headrace.ingest.frames import Limits, make_mixed_frames
+from headrace.ingest.frames import Limits, make_frames
 from headrace_tracking import chunks
 from headrace_tracking.columns import Columns, Zstd
 from programs.wire import given, hear, now, say
@@ -33,7 +33,7 @@ def _frame(points: int) -> bytes:
     blocks = [
         Block(f"train/metric_{number}", values[number::10].tolist(), range(points // 10), ms) for number in range(10)
     ]
-    (frame,) = make_mixed_frames(blocks, Limits(points, 1 << 20), lambda _why, _points: None)
+    (frame,) = make_frames(blocks, Limits(points, 1 << 20))
     return frame.SerializeToString()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from faults.check import Verdict, add, spooled
 from faults.run import play_all
+from headrace.ingest.columns import Block
 from headrace.ingest.frames import Limits, make_frames
 from headrace.ingest.spool import Owner, SpoolFile
 
@@ -45,8 +46,10 @@ def test_the_checker_sees_what_is_wrong(steps: list[int], wrong: dict[str, int])
 
 def test_the_checker_reads_a_spool_file_up_to_its_torn_end(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, Owner("run", "00" * 16, "grpc://127.0.0.1:1"), 1 << 20)
-    points = [(key, float(step), step, 1) for step in range(20) for key in ("up", "down")]
-    for seq, frame in enumerate(make_frames(points, Limits(10, 1 << 20), lambda *_: None), 1):
+    for seq in range(1, 5):
+        steps = range(5 * seq - 5, 5 * seq)
+        blocks = [Block(key, [float(step) for step in steps], steps, [1] * 5) for key in ("up", "down")]
+        (frame,) = make_frames(blocks, Limits(10, 1 << 20))
         frame.seq = seq
         file.append(frame)
     file.release()
