@@ -63,7 +63,7 @@ COUNT ?= 500
 SEED ?= 1
 
 faults: .venv/ready ## kill -9 and freeze every process under load: COUNT=500 schedules from SEED=1 on; before the first, full disks
-	@if [ $(SEED) = 1 ]; then $(SHORT_JAVA) $(MAY_MOUNT) $(BIN)/pytest -m faults; fi
+	@if [ $(SEED) = 1 ]; then $(SHORT_JAVA) $(MAY_MOUNT) $(BIN)/pytest tests/faults/test_full_disks.py; fi
 	@$(SHORT_JAVA) PYTHONPATH=tests $(BIN)/python tests/faults/run.py --count $(COUNT) --seed $(SEED)
 
 lock: ## write requirements/*.txt anew from pyproject.toml

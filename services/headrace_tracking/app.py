@@ -53,8 +53,9 @@ class Config(StoreConfig):
     @override
     def problems(self) -> list[str]:
         found = super().problems()
-        if not (self.serve_tracking or self.write_metrics or self.merge_metrics or self.archive_metrics):
-            found.append("serve_tracking: is false, as write_metrics and all others are: nothing is left to do")
+        archives = self.archive_metrics and (self.s3_endpoint or self.archive_dir)
+        if not (self.serve_tracking or self.write_metrics or self.merge_metrics or archives):
+            found.append("serve_tracking: is false, as write_metrics and all other work is: nothing is left to do")
         if self.archive_after_seconds < 0:
             found.append(f"archive_after_seconds: must be 0 or more, got {self.archive_after_seconds}")
         if self.archive_least_points < 1:
