@@ -13,7 +13,7 @@ from rig.processes import Failed, Program
 from rig.servers import Service
 
 _CALLS = 60_000
-_MLFLOW_CALLS = 1_500
+_MLFLOW_CALLS = 300
 _SLOW_S = 1.0
 _QUANTILES = {"p50": (1.0, 0.5), "p99.9": (50.0, None)}
 
