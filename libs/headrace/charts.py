@@ -1,6 +1,5 @@
 """Charts of metric series: what a line on so many pixels needs, and no more, however long the series is."""
 
-import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from headrace import errors
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.connection import Connection
 from headrace.ingest.columns import milliseconds
+from headrace.records import floats, integers
 
 Axis = Literal["step", "time"]
 
@@ -53,12 +53,12 @@ class MetricChart:
             key=message.key,
             axis=axis,
             width=message.width,
-            starts=_integers(message.starts),
-            counts=_integers(message.counts),
-            minimums=_floats(message.minimums),
-            maximums=_floats(message.maximums),
-            firsts=_floats(message.firsts),
-            lasts=_floats(message.lasts),
+            starts=integers(message.starts),
+            counts=integers(message.counts),
+            minimums=floats(message.minimums),
+            maximums=floats(message.maximums),
+            firsts=floats(message.firsts),
+            lasts=floats(message.lasts),
         )
 
 
@@ -109,17 +109,3 @@ def time_ms(name: str, given: datetime | float) -> int:
         return milliseconds(given)
     except (ValueError, TypeError) as error:
         raise errors.InvalidRequest(f"{name}: must be a datetime or seconds since 1970 ({error})") from None
-
-
-def _integers(data: bytes) -> "array[int]":
-    column = array("q", data)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column
-
-
-def _floats(data: bytes) -> "array[float]":
-    column = array("d", data)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column

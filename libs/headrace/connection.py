@@ -136,9 +136,18 @@ class Connection:
 
         return self.patiently(attempt) if again else attempt()
 
-    def stream(self, method: "Callable[[Connection], grpc.UnaryStreamMultiCallable[Q, A]]", request: Q) -> Iterator[A]:
-        """The answers of a method that streams, once. Close it, or read it to its end. Raises HeadraceError."""
-        call = method(self)(request, metadata=self.metadata())
+    def stream(
+        self,
+        method: "Callable[[Connection], grpc.UnaryStreamMultiCallable[Q, A]]",
+        request: Q,
+        *,
+        timeout_s: float | None = None,
+    ) -> Iterator[A]:
+        """The answers of a method that streams, once; all within `timeout_s`, None for no limit. Close it, or read it to its end.
+
+        Raises HeadraceError.
+        """
+        call = method(self)(request, timeout=timeout_s, metadata=self.metadata())
         try:
             for answer in call:
                 self._reached = True

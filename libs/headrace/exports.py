@@ -5,8 +5,6 @@ import uuid
 from pathlib import Path
 from typing import IO, Final
 
-import grpc
-
 from headrace import errors
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.connection import Connection
@@ -36,11 +34,8 @@ def _fetch(connection: Connection, run_id: str, file: IO[bytes]) -> None:
     file.truncate()
     size = 0
     request = wire.ExportMetricsRequest(run_id=run_id)
-    try:
-        for answer in connection.tracking.ExportMetrics(request, timeout=_DEADLINE_S, metadata=connection.metadata()):
-            size = max(size, answer.size_bytes)
-            file.write(answer.part)
-    except grpc.RpcError as error:
-        raise connection.failure(error) from None
+    for answer in connection.stream(lambda c: c.tracking.ExportMetrics, request, timeout_s=_DEADLINE_S):
+        size = max(size, answer.size_bytes)
+        file.write(answer.part)
     if file.tell() != size:
         raise errors.DataLost(f"the file of run {run_id} has {size:,} bytes, {file.tell():,} came")

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -139,11 +139,9 @@ class MetricHistory:
 
     def extend(self, block: metrics_pb2.MetricBlock) -> None:
         """Puts the points of a block behind those that are here."""
-        for column, data in ((self.steps, block.steps), (self.times_ms, block.time_ms), (self.values, block.values)):
-            came = array(column.typecode, data)
-            if sys.byteorder == "big":
-                came.byteswap()
-            column.extend(came)
+        self.steps.extend(integers(block.steps))
+        self.times_ms.extend(integers(block.time_ms))
+        self.values.extend(floats(block.values))
 
     def to_arrow(self) -> "pa.Table":
         """A table with the columns step, time (UTC) and value. Needs pyarrow."""
@@ -416,3 +414,20 @@ def _input(message: tracking_pb2.DatasetInput) -> DatasetInput:
 def _instance(message: deployment_pb2.Instance) -> Instance:
     state = deployment_pb2.Instance.State.Name(message.state).removeprefix("STATE_")
     return Instance(message.instance_id, message.version, state, message.message, time_in(message, "create_time"))
+
+
+def integers(data: bytes) -> "array[int]":
+    """A column as it comes on the wire: little-endian int64."""
+    return _column("q", data)
+
+
+def floats(data: bytes) -> "array[float]":
+    """As `integers`, of doubles."""
+    return _column("d", data)
+
+
+def _column(kind: str, data: bytes) -> "array[Any]":
+    column: array[Any] = array(kind, data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column

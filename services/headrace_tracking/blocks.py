@@ -7,15 +7,12 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit.db import Connection
 from headrace_tracking import history
 from headrace_tracking.archives import Held
-from headrace_tracking.columns import Columns
+from headrace_tracking.columns import Columns, packed
 from headrace_tracking.doors import Asked
 from headrace_tracking.history import Place
 from headrace_tracking.reads import Reads
@@ -149,11 +146,7 @@ def _block(series: Series, points: Columns) -> metrics_pb2.MetricBlock:
     return metrics_pb2.MetricBlock(
         run_id=series[0].hex,
         key=series[1],
-        steps=_bytes(points.steps),
-        time_ms=_bytes(points.times),
-        values=_bytes(points.values),
+        steps=packed(points.steps),
+        time_ms=packed(points.times),
+        values=packed(points.values),
     )
-
-
-def _bytes(column: NDArray[np.int64] | NDArray[np.float64]) -> bytes:
-    return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()

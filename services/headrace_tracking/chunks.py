@@ -120,6 +120,13 @@ def latest(columns: Columns) -> int:
     return int(top[0])
 
 
+def count_before(columns: Columns, time_ms: int, step: int) -> int:
+    """How many of ordered points come before this time and step."""
+    earlier = int(np.searchsorted(columns.times, time_ms))
+    same = columns.steps[earlier : np.searchsorted(columns.times, time_ms, "right")]
+    return earlier + int((same < step).sum())
+
+
 def extremes(columns: Columns) -> tuple[float | None, float | None]:
     """The least and the greatest value, NaN left out; None where nothing else is left. Needs at least one point."""
     least = np.fmin.reduce(columns.values).item()

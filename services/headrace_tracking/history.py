@@ -126,9 +126,7 @@ async def _points(
         parts = [_inside(part, within) for part in stored.unpacked(rows, zstd, held)]
         read = chunks.ordered(Columns.joined([read, *parts]))
         found = after.behind(read) if after else read
-        edge_time, edge_step = rows[-1].first_time_ms, rows[-1].first_step
-        settled = (found.times < edge_time) | ((found.times == edge_time) & (found.steps < edge_step))
-        missing = count - int(settled.sum())
+        missing = count - chunks.count_before(found, rows[-1].first_time_ms, rows[-1].first_step)
         if missing <= 0:
             break
         wanted = min(_LARGEST_FETCH, 1 + missing * len(rows) // sum(row.points for row in rows))

@@ -59,6 +59,12 @@ def text(field: str, value: str, most: int, *, least: int = 0) -> str:
     return value
 
 
+def run_ids(values: Sequence[str]) -> list[UUID]:
+    """The field `run_ids` of a request that reads many runs; repeats stay."""
+    count("run_ids", values, RUNS_READ, least=1)
+    return [run_id(f"run_ids[{at}]", one) for at, one in enumerate(values)]
+
+
 def count(field: str, values: Sequence[object], most: int, *, least: int = 0) -> None:
     """So many may a repeated field hold."""
     if not least <= len(values) <= most:

@@ -89,11 +89,9 @@ def _points(
         read = chunks.ordered(Columns.joined([rest, *archives.columns(rows, zstd)]))
         after = rows[-1].place
         # Chunks come by where they begin: points before the last one's beginning have nothing to fear from the next.
-        edge_time, edge_step, _ = after
-        settled = (read.times < edge_time) | ((read.times == edge_time) & (read.steps < edge_step))
-        count = int(settled.sum())
-        yield read[:count]
-        rest = read[count:]
+        settled = chunks.count_before(read, after.first_time_ms, after.first_step)
+        yield read[:settled]
+        rest = read[settled:]
     yield rest
 
 

@@ -15,7 +15,6 @@ _AXES: Final[dict[int, Axis]] = {
     pb.CHART_AXIS_STEP: "step",
     pb.CHART_AXIS_TIME: "time",
 }
-_MOST_RUNS: Final = 100
 _MOST_KEYS: Final = 100
 _PIXELS: Final = 1_000
 _MOST_PIXELS: Final = 10_000
@@ -38,10 +37,9 @@ class AskedCharts:
 
 def asked_charts(request: pb.GetMetricChartsRequest) -> AskedCharts:
     """What this asks for. Raises InvalidField naming the field and the limit."""
-    run_ids = [limits.run_id(f"run_ids[{at}]", one) for at, one in enumerate(request.run_ids[: _MOST_RUNS + 1])]
-    keys = [limits.key(f"keys[{at}]", one) for at, one in enumerate(request.keys[: _MOST_KEYS + 1])]
-    _count("run_ids", len(request.run_ids), _MOST_RUNS)
-    _count("keys", len(request.keys), _MOST_KEYS)
+    run_ids = limits.run_ids(request.run_ids)
+    limits.count("keys", request.keys, _MOST_KEYS, least=1)
+    keys = [limits.key(f"keys[{at}]", one) for at, one in enumerate(request.keys)]
     if not 0 <= request.pixels <= _MOST_PIXELS:
         raise InvalidField("pixels", f"must be 1 to {_MOST_PIXELS:,}, or 0 for {_PIXELS:,}, got {request.pixels:,}")
     pixels = request.pixels or _PIXELS
@@ -61,8 +59,3 @@ def asked_charts(request: pb.GetMetricChartsRequest) -> AskedCharts:
     return AskedCharts(
         list(dict.fromkeys(run_ids)), list(dict.fromkeys(keys)), _AXES[request.axis], first, last, pixels
     )
-
-
-def _count(field: str, number: int, most: int) -> None:
-    if not 1 <= number <= most:
-        raise InvalidField(field, f"must hold 1 to {most}, got {number:,}")

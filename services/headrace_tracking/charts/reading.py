@@ -20,7 +20,7 @@ from headrace_tracking.charts import plan
 from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.charts.plan import Level, Source
 from headrace_tracking.chunks import Stored
-from headrace_tracking.columns import BadColumns, Columns, Ints, Zstd
+from headrace_tracking.columns import BadColumns, Columns, Ints, Zstd, packed
 from headrace_tracking.store import charts as store
 from headrace_tracking.store.charts import Axis, ChartChunk
 
@@ -90,9 +90,7 @@ class _Chart:
     def add_points(self, read: Sequence[Columns], last_begin: tuple[int, int]) -> None:
         """Points of chunks, the last of which begins at this (time, step): the next ones begin no earlier."""
         points = chunks.ordered(Columns.joined([self._unsettled, *read]))
-        time_ms, step = last_begin
-        settled = int(np.searchsorted(points.times, time_ms))
-        settled += int((points.steps[settled : np.searchsorted(points.times, time_ms, "right")] < step).sum())
+        settled = chunks.count_before(points, *last_begin)
         self._take(points[:settled])
         self._unsettled = points[settled:]
 
@@ -148,13 +146,13 @@ def _answer(wanted: AskedCharts, charts: Mapping[Name, _Chart]) -> pb.GetMetricC
 
 
 def _message(run_id: str, key: str, shift: int, buckets: Bins) -> pb.MetricChart:
-    minimums, maximums, firsts, lasts = (row.astype("<f8", copy=False).tobytes() for row in buckets.values)
+    minimums, maximums, firsts, lasts = map(packed, buckets.values)
     return pb.MetricChart(
         run_id=run_id,
         key=key,
         width=1 << shift,
-        starts=(buckets.ids << shift).astype("<i8", copy=False).tobytes(),
-        counts=buckets.counts.astype("<i8", copy=False).tobytes(),
+        starts=packed(buckets.ids << shift),
+        counts=packed(buckets.counts),
         minimums=minimums,
         maximums=maximums,
         firsts=firsts,

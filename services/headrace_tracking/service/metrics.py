@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from uuid import UUID
 
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit import tenancy
@@ -27,9 +28,7 @@ class MetricCalls(Calls):
 
     async def GetMetricCharts(self, request: pb.GetMetricChartsRequest, context: Context) -> pb.GetMetricChartsResponse:
         wanted = asked_charts(request)
-        tenant_id = tenancy.caller().tenant_id
-        async with self._db.tenant(tenant_id) as conn:
-            await lookup.check_runs(conn, wanted.run_ids)
+        tenant_id = await self._known(wanted.run_ids)
         await self._visible(request.at_least, context)
         return await self._metrics.charts(tenant_id, wanted)
 
@@ -49,14 +48,18 @@ class MetricCalls(Calls):
 
     async def _asked(self, run_ids: Sequence[str], keys: Sequence[str]) -> Asked:
         """Raises InvalidField, or RUN_NOT_FOUND for the first run that is not there."""
-        limits.count("run_ids", run_ids, limits.RUNS_READ, least=1)
+        wanted = list(dict.fromkeys(limits.run_ids(run_ids)))
         limits.count("keys", keys, limits.KEYS_READ)
         for index, key in enumerate(keys):
             limits.key(f"keys[{index}]", key)
+        return Asked(await self._known(wanted), wanted, keys)
+
+    async def _known(self, run_ids: Sequence[UUID]) -> str:
+        """The tenant, which has all these runs. Raises RUN_NOT_FOUND for the first that it has not."""
         tenant_id = tenancy.caller().tenant_id
         async with self._db.tenant(tenant_id) as conn:
-            runs = [await lookup.run_address(conn, tenant_id, run_id, active=False) for run_id in run_ids]
-        return Asked(tenant_id, list(dict.fromkeys(run.run_id for run in runs)), keys)
+            await lookup.check_runs(conn, run_ids)
+        return tenant_id
 
     async def ExportMetrics(
         self, request: pb.ExportMetricsRequest, context: Context
