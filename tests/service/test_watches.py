@@ -182,7 +182,12 @@ async def test_the_client_reads_many_series_at_once(services: Running) -> None:
         assert str(whole.to_arrow().schema.field("time").type) == "timestamp[ms, tz=UTC]"
         assert {key for _, key in client.metric_histories(ids)} == {"loss", "odd"}
         assert len(client.metric_history(ids[0], "nothing")) == 0
-        for bad, field in ((([], ["a"]), "run_ids"), ((ids, ["a"] * 1_001), "keys"), ((ids, ["a", ""]), "keys[1]")):
+        for bad, field in (
+            (([], ["a"]), "run_ids"),
+            (([ids[0], "x"], ["a"]), "run_ids[1]"),
+            ((ids, ["a"] * 1_001), "keys"),
+            ((ids, ["a", ""]), "keys[1]"),
+        ):
             with pytest.raises(hr.errors.InvalidRequest) as refused:
                 client.metric_histories(*bad)
             assert [violation.field for violation in refused.value.violations] == [field]
