@@ -22,6 +22,7 @@ from headrace_kit.rpc import Servicer
 from headrace_tracking import app, store
 from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.doors import Asked, RunAddress
+from headrace_tracking.purger.emptying import Emptying
 from headrace_tracking.service import TrackingService
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def alone(door: NotedDoor | None = None) -> Any:
             Servicer(
                 tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"],
                 add_TrackingServiceServicer_to_server,
-                TrackingService(requests, finder, door or NotedDoor()),
+                TrackingService(requests, finder, door or NotedDoor(), Emptying(config.database)),
             )
         )
 

@@ -10,14 +10,19 @@ from typing_extensions import override
 
 from headrace.api.artifacts.v1 import artifact_service_pb2
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import add_ArtifactServiceServicer_to_server
-from headrace_artifacts import store
+from headrace_artifacts import collector, store
+from headrace_artifacts.collector import Collector, Purges, Times
 from headrace_artifacts.owners import Owners
 from headrace_artifacts.service import ArtifactService, Uploads
 from headrace_artifacts.sweeper import Sweeper
 from headrace_artifacts.transfer import Limits
+from headrace_artifacts.versions import Versions
+from headrace_kit import topics
 from headrace_kit.blobs import BlobError
 from headrace_kit.blobs.config import StoreConfig, open_blobs
+from headrace_kit.bus import Bus
 from headrace_kit.bus.choose import open_bus
+from headrace_kit.bus.handler import EventConsumer
 from headrace_kit.config import setting
 from headrace_kit.db import Database, as_role, worker_role
 from headrace_kit.lifecycle import Runner
@@ -48,6 +53,10 @@ class Config(StoreConfig):
     download_threads: int = setting(16, "Threads that read from the store; downloads share them, part by part.")
     artifact_most_bytes: int = setting(75 << 30, "The largest artifact; at most 10,000 times s3_part_bytes.")
 
+    purged_model_grace_seconds: float = setting(
+        300.0, "How long after a model was purged its files are deleted, unless a version is made of it meanwhile."
+    )
+
     @override
     def problems(self) -> list[str]:
         found = super().problems()
@@ -56,6 +65,8 @@ class Config(StoreConfig):
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 found.append(f"{name}: must be more than 0, got {getattr(self, name)}")
+        if self.purged_model_grace_seconds < 0:
+            found.append(f"purged_model_grace_seconds: must be 0 or more, got {self.purged_model_grace_seconds}")
         return found
 
 
@@ -75,8 +86,9 @@ async def start(config: Config, runner: Runner) -> None:
     reading = await runner.resource(_Threads(config.download_threads, "download"))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     sweeper = runner.worker(Sweeper(everyone, blobs, runner.fail))
-    producer = runner.producer(runner.bus(open_bus(config)).producer())
-    runner.relay(OutboxRelay(everyone, SCHEMA.name, producer, runner.fail))
+    bus = runner.bus(open_bus(config))
+    runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
+    await _collect(config, runner, bus, sweeper)
     service = ArtifactService(
         db,
         blobs,
@@ -97,6 +109,29 @@ async def start(config: Config, runner: Runner) -> None:
             artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"],
             add_ArtifactServiceServicer_to_server,
             service,
+        )
+    )
+
+
+async def _collect(config: Config, runner: Runner, bus: Bus, sweeper: Sweeper) -> None:
+    """What tracking purges goes here too."""
+    everyone = as_role(config.database, worker_role(SCHEMA.name))
+    times = Times(grace=config.purged_model_grace_seconds)
+    versions = Versions(config.registry, config.service_secret)
+    worker = runner.worker(Collector(everyone, versions, sweeper.wake, times, runner.fail))
+    runs = topics.RUNS
+    await asyncio.to_thread(bus.ensure_topics, {runs.name: runs.partitions, runs.dead_letters: 1})
+    runner.worker(
+        EventConsumer(
+            bus,
+            collector.GROUP,
+            [runs.name],
+            collector.CONSUMED,
+            Purges(times, worker.wake),
+            dsn=everyone,
+            schema=SCHEMA.name,
+            on_death=runner.fail,
+            telemetry=runner.telemetry,
         )
     )
 

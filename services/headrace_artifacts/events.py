@@ -1,10 +1,15 @@
 """The messages of artifacts, and the events written with them."""
 
+from typing import Any
+
+import psycopg
+
 from headrace.api.artifacts.v1 import artifacts_events_pb2, artifacts_pb2
 from headrace_artifacts import rules
 from headrace_artifacts.store import ArtifactRow
 from headrace_kit import names, outbox
 from headrace_kit.db import Connection
+from headrace_kit.outbox import OutboxEvent
 
 
 def artifact(row: ArtifactRow) -> artifacts_pb2.Artifact:
@@ -34,10 +39,16 @@ async def stored(conn: Connection, row: ArtifactRow, replaced: ArtifactRow | Non
 
 async def deleted(conn: Connection, row: ArtifactRow) -> None:
     """Emits ArtifactDeleted."""
-    await outbox.append(
-        conn,
-        names.artifact(row.tenant_id, str(row.artifact_id)),
-        artifacts_events_pb2.ArtifactDeleted(
-            artifact_id=str(row.artifact_id), owner=rules.owner(row.owner_id), path=row.path
-        ),
+    await outbox.append_event(conn, _deleted(row))
+
+
+def deleted_sync(conn: psycopg.Connection[Any], row: ArtifactRow) -> None:
+    """As `deleted`, for threads."""
+    outbox.append_event_sync(conn, _deleted(row))
+
+
+def _deleted(row: ArtifactRow) -> OutboxEvent:
+    event = artifacts_events_pb2.ArtifactDeleted(
+        artifact_id=str(row.artifact_id), owner=rules.owner(row.owner_id), path=row.path
     )
+    return outbox.event(names.artifact(row.tenant_id, str(row.artifact_id)), event)

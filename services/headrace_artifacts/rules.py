@@ -209,6 +209,16 @@ def artifact_not_found(which: str) -> DomainError:
     return DomainError(error_reason_pb2.ERROR_REASON_ARTIFACT_NOT_FOUND, f"no artifact has {which}")
 
 
+def owner_purged(owner_id: str) -> DomainError:
+    """The run or model went while a file came for it."""
+    reason = (
+        error_reason_pb2.ERROR_REASON_LOGGED_MODEL_NOT_FOUND
+        if owner_id.startswith("m-")
+        else error_reason_pb2.ERROR_REASON_RUN_NOT_FOUND
+    )
+    return DomainError(reason, f"{owner_id} was purged; nothing was stored")
+
+
 def truncated(why: str) -> DomainError:
     """An upload ended too early."""
     return DomainError(

@@ -15,7 +15,7 @@ import grpc
 from headrace.api.artifacts.v1 import artifact_service_pb2 as pb
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceServicer
 from headrace.api.common.v1 import error_reason_pb2
-from headrace_artifacts import events, rules, store, transfer
+from headrace_artifacts import collecting, events, rules, store, transfer
 from headrace_artifacts.owners import Owners
 from headrace_artifacts.store import ArtifactRow
 from headrace_kit import paging, tenancy
@@ -198,6 +198,8 @@ class ArtifactService(ArtifactServiceServicer):
     async def _put_in_place(self, row: ArtifactRow) -> bool:
         """The artifact instead of the one that had its path; whether one had."""
         async with self._db.tenant(row.tenant_id) as conn:
+            if not await collecting.lock_owner(conn, row.owner_id):
+                raise rules.owner_purged(row.owner_id)
             taken = await store.take_blob(conn, row.blob_key)
             if taken:
                 await store.lock_path(conn, row.owner_id, row.path)

@@ -84,8 +84,8 @@ def alias_to_read(field: str, value: str) -> str:
     return _text(field, value, ALIAS, least=1)
 
 
-def run_id(field: str, value: str) -> str:
-    """A run to look for, or nothing. Raises InvalidField."""
+def sought_id(field: str, value: str) -> str:
+    """The id of a run or of a logged model to look for, or nothing. Raises InvalidField."""
     return _text(field, value, RUN_ID)
 
 

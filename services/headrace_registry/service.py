@@ -178,10 +178,11 @@ class RegistryService(RegistryServiceServicer):
     ) -> pb.ListModelVersionsResponse:
         size = paging.page_size(request.page_size, default=100, most=1000)
         name = rules.name("model_name", request.model_name) if request.model_name else ""
-        binding = ("versions", name, rules.run_id("run_id", request.run_id))
+        run_id, model_id = rules.sought_id("run_id", request.run_id), rules.sought_id("model_id", request.model_id)
+        binding = ("versions", name, run_id, model_id)
         before = rules.position(paging.decode(request.page_token, binding))
         async with self._db.tenant(tenancy.caller().tenant_id) as conn:
-            rows = await store.list_versions(conn, name, request.run_id, before, size + 1)
+            rows = await store.list_versions(conn, name, run_id, model_id, before, size + 1)
             if name and not rows:
                 await _model(conn, name)
         found = [messages.version(row) for row in rows]

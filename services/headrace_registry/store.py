@@ -210,17 +210,26 @@ async def find_latest(conn: Connection, name: str) -> VersionRow | None:
 
 
 async def list_versions(
-    conn: Connection, name: str, run_id: str, before: tuple[datetime, int, str] | None, limit: int
+    conn: Connection, name: str, run_id: str, model_id: str, before: tuple[datetime, int, str] | None, limit: int
 ) -> list[VersionRow]:
-    """Versions of a model (empty: of all) and from a run (empty: any), newest first, behind (time, version, name)."""
+    """Versions of a model (empty: of all), from a run and of a logged model (empty: any), newest first, behind (time, version, name)."""
     time, version, model_name = before or (None, None, None)
     async with conn.cursor(row_factory=class_row(VersionRow)) as cursor:
         await cursor.execute(
             _VERSIONS + " WHERE (%(name)s = '' OR v.model_name = %(name)s) AND (%(run)s = '' OR v.run_id = %(run)s)"
+            " AND (%(logged)s = '' OR v.model_id = %(logged)s)"
             " AND (%(time)s::timestamptz IS NULL"
             "      OR (v.create_time, v.version, v.model_name) < (%(time)s, %(version)s, %(model)s))"
             " ORDER BY v.create_time DESC, v.version DESC, v.model_name DESC LIMIT %(limit)s",
-            {"name": name, "run": run_id, "time": time, "version": version, "model": model_name, "limit": limit},
+            {
+                "name": name,
+                "run": run_id,
+                "logged": model_id,
+                "time": time,
+                "version": version,
+                "model": model_name,
+                "limit": limit,
+            },
         )
         return await cursor.fetchall()
 

@@ -21,9 +21,12 @@ from headrace_tracking import store
 from headrace_tracking.archiver.step import When
 from headrace_tracking.archives import Archives
 from headrace_tracking.metric_path import Storage, start_edge, start_workers
+from headrace_tracking.purger.emptying import Emptying
+from headrace_tracking.purger.loop import RunPurger
 from headrace_tracking.service import TrackingService
 
 SCHEMA: Final = Schema("tracking", "headrace_tracking")
+_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +52,24 @@ class Config(StoreConfig):
     )
     archive_after_seconds: float = setting(3600.0, "How long after its end a run is moved.")
     archive_least_points: int = setting(1000, "Runs of fewer points stay in PostgreSQL: a file would be larger.")
+    purge_runs: bool = setting(
+        True, "Whether this process frees what purged runs held, and purges what is old enough; one process must."
+    )
+    purge_after_days: float = setting(
+        0.0,
+        "How long deleted runs and experiments lie in the bin before they are purged; 0 keeps them until asked for.",
+    )
 
     @override
     def problems(self) -> list[str]:
         found = super().problems()
         archives = self.archive_metrics and (self.s3_endpoint or self.archive_dir)
-        if not (self.serve_tracking or self.write_metrics or self.merge_metrics or archives):
+        if not (self.serve_tracking or self.write_metrics or self.merge_metrics or archives or self.purge_runs):
             found.append("serve_tracking: is false, as write_metrics and all other work is: nothing is left to do")
         if self.archive_after_seconds < 0:
             found.append(f"archive_after_seconds: must be 0 or more, got {self.archive_after_seconds}")
+        if self.purge_after_days < 0:
+            found.append(f"purge_after_days: must be 0 or more, got {self.purge_after_days}")
         if self.archive_least_points < 1:
             found.append(f"archive_least_points: must be 1 or more, got {self.archive_least_points}")
         return found
@@ -83,6 +95,9 @@ async def start(config: Config, runner: Runner) -> None:
     if config.serve_tracking:
         await _serve(config, runner, bus, archives)
     await start_workers(config, runner, bus, storage, archives)
+    if config.purge_runs:
+        after_ms = round(config.purge_after_days * _DAY_MS) if config.purge_after_days else None
+        runner.worker(RunPurger(config.database, after_ms, runner.fail))
 
 
 async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -> None:
@@ -96,7 +111,7 @@ async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -
         Servicer(
             tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"],
             add_TrackingServiceServicer_to_server,
-            TrackingService(db, finder, metrics),
+            TrackingService(db, finder, metrics, Emptying(config.database)),
         )
     )
 

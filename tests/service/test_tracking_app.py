@@ -76,5 +76,6 @@ async def test_edge_and_writer_may_be_apart(database: str) -> None:
 
 def test_a_process_that_would_do_nothing_is_refused() -> None:
     nothing = {"HEADRACE_SERVE_TRACKING": "false", "HEADRACE_WRITE_METRICS": "false", "HEADRACE_MERGE_METRICS": "false"}
+    nothing |= {"HEADRACE_PURGE_RUNS": "false"}
     with pytest.raises(config.ConfigError, match="HEADRACE_SERVE_TRACKING: is false, as write_metrics"):
         config.load(app.Config, {"HEADRACE_SERVICE_SECRET": "x", **nothing})

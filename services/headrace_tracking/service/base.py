@@ -15,6 +15,7 @@ from headrace_kit.db import Connection, Database
 from headrace_kit.errors import DomainError
 from headrace_tracking import events, lookup, rules
 from headrace_tracking.doors import MetricDoor
+from headrace_tracking.purger.emptying import Emptying
 from headrace_tracking.readable_names import readable_name
 from headrace_tracking.store import experiments, runs
 from headrace_tracking.store.experiments import ExperimentRow
@@ -25,13 +26,17 @@ _READ_SHARE: Final = 0.9  # of the time that a call has left may go to waiting; 
 
 
 class Calls(TrackingServiceServicer):
-    """`requests` sees one tenant at a time, `finder` (worker role) finds ids for searches; see `search.finder`."""
+    """`requests` sees one tenant at a time, `finder` (worker role) finds ids for searches; see `search.finder`.
+
+    `emptying` purges what is in the bin.
+    """
 
     def __init__(
         self,
         requests: Database,
         finder: Database,
         metrics: MetricDoor,
+        emptying: Emptying,
         *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], UUID] = uuid4,
@@ -40,6 +45,7 @@ class Calls(TrackingServiceServicer):
         self._db = requests
         self._finder = finder
         self._metrics = metrics
+        self._emptying = emptying
         self._now_ms = now_ms
         self._new_id = new_id
         self._new_name = new_name

@@ -31,6 +31,12 @@ class RunCalls(Calls):
             rules.check_experiment_active(experiment)
             if not await store.insert(conn, tenant_id, row):
                 return pb.CreateRunResponse(run=await self._created_before(conn, row))
+            # Behind the insert, which waits for a purge that is under way.
+            if await store.purged(conn, row.run_id):
+                raise DomainError(
+                    error_reason_pb2.ERROR_REASON_RUN_EXISTS,
+                    f"run {row.run_id.hex} was purged lately, and points of it may still come; choose another run_id",
+                )
             await events.run_created(conn, tenant_id, row)
         return pb.CreateRunResponse(run=messages.run(row))
 

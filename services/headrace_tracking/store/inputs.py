@@ -80,7 +80,8 @@ async def upsert(
                     "digest": digest,
                     "tags": Jsonb(tags),
                 }
-                for (experiment_id, name, digest), tags in inputs.items()
+                # In one order, as whoever locks datasets does.
+                for (experiment_id, name, digest), tags in sorted(inputs.items(), key=lambda item: item[0])
             ],
         )
 

@@ -94,6 +94,12 @@ async def known(conn: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def purged(conn: Connection, run_id: UUID) -> bool:
+    """Whether a run of this id was purged lately."""
+    cursor = await conn.execute("SELECT FROM tracking.purges WHERE run_id = %(id)s", {"id": run_id})
+    return await cursor.fetchone() is not None
+
+
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
     """A run for a change; other changes wait for this transaction's end."""
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:

@@ -131,11 +131,7 @@ class Applier:
     def _apply_frames(self, arrivals: Sequence[Arrival]) -> list[Letter]:
         runs = store.states_of(self._conn, {arrival.run for arrival in arrivals})
         known = [arrival for arrival in arrivals if arrival.run in runs]
-        strangers = [
-            arrival.letter(f"run_id: tenant {arrival.run.tenant_id!r} has no run {arrival.run.run_id.hex}")
-            for arrival in arrivals
-            if arrival.run not in runs
-        ]
+        strangers = self._strangers([arrival for arrival in arrivals if arrival.run not in runs])
         gathering = Gathering(self._zstd, self._check)
         for arrival in known:
             if arrival.unary:
@@ -144,6 +140,17 @@ class Applier:
             gathering.add(arrival)
         self._keep(gathering.series(), runs)
         return strangers + gathering.letters
+
+    def _strangers(self, arrivals: Sequence[Arrival]) -> list[Letter]:
+        """The letters of frames whose run is not there. Those of a run that was purged are dropped, as the run was."""
+        if not arrivals:
+            return []
+        purged = store.purged(self._conn, {arrival.run for arrival in arrivals})
+        return [
+            arrival.letter(f"run_id: tenant {arrival.run.tenant_id!r} has no run {arrival.run.run_id.hex}")
+            for arrival in arrivals
+            if arrival.run not in purged
+        ]
 
     def _in_sequence(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """The frames to apply now, in order for each stream; moves the marks, parks and fetches what was parked."""

@@ -141,6 +141,17 @@ def states_of(conn: Connection, runs: Collection[Run]) -> dict[Run, RunState]:
     }
 
 
+def purged(conn: Connection, runs: Collection[Run]) -> set[Run]:
+    """Those of the runs that were purged lately."""
+    rows = conn.execute(
+        "SELECT p.tenant_id, p.run_id FROM tracking.purges p"
+        " JOIN unnest(%(tenants)s::text[], %(runs)s::uuid[]) AS w (tenant_id, run_id)"
+        " ON p.tenant_id = w.tenant_id AND p.run_id = w.run_id",
+        {"tenants": [run.tenant_id for run in runs], "runs": [run.run_id for run in runs]},
+    )
+    return {Run(*row) for row in rows}
+
+
 def note_late(conn: Connection, runs: Collection[Run]) -> None:
     """Tells the archiver that these runs have more points."""
     conn.execute(

@@ -200,16 +200,18 @@ class DeleteModelVersionResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ListModelVersionsRequest(_message.Message):
-    __slots__ = ("model_name", "run_id", "page_size", "page_token")
+    __slots__ = ("model_name", "run_id", "page_size", "page_token", "model_id")
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     model_name: str
     run_id: str
     page_size: int
     page_token: str
-    def __init__(self, model_name: _Optional[str] = ..., run_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    model_id: str
+    def __init__(self, model_name: _Optional[str] = ..., run_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., model_id: _Optional[str] = ...) -> None: ...
 
 class ListModelVersionsResponse(_message.Message):
     __slots__ = ("versions", "next_page_token")

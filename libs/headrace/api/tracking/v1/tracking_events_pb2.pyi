@@ -30,6 +30,12 @@ class ExperimentRestored(_message.Message):
     experiment_id: str
     def __init__(self, experiment_id: _Optional[str] = ...) -> None: ...
 
+class ExperimentPurged(_message.Message):
+    __slots__ = ("experiment_id",)
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    experiment_id: str
+    def __init__(self, experiment_id: _Optional[str] = ...) -> None: ...
+
 class RunCreated(_message.Message):
     __slots__ = ("run",)
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +102,14 @@ class RunRestored(_message.Message):
     experiment_id: str
     def __init__(self, run_id: _Optional[str] = ..., experiment_id: _Optional[str] = ...) -> None: ...
 
+class RunPurged(_message.Message):
+    __slots__ = ("run_id", "experiment_id")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    experiment_id: str
+    def __init__(self, run_id: _Optional[str] = ..., experiment_id: _Optional[str] = ...) -> None: ...
+
 class LoggedModelCreated(_message.Message):
     __slots__ = ("model",)
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -107,3 +121,13 @@ class LoggedModelFinalized(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: _tracking_pb2.LoggedModel
     def __init__(self, model: _Optional[_Union[_tracking_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class LoggedModelPurged(_message.Message):
+    __slots__ = ("model_id", "experiment_id", "run_id")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    experiment_id: str
+    run_id: str
+    def __init__(self, model_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., run_id: _Optional[str] = ...) -> None: ...

@@ -241,6 +241,44 @@ class RestoreRunResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class PurgeBinRequest(_message.Message):
+    __slots__ = ("deleted_before", "run_ids", "experiment_ids", "dry_run", "page_size", "page_token")
+    DELETED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    deleted_before: _timestamp_pb2.Timestamp
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    experiment_ids: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    page_size: int
+    page_token: str
+    def __init__(self, deleted_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., run_ids: _Optional[_Iterable[str]] = ..., experiment_ids: _Optional[_Iterable[str]] = ..., dry_run: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class PurgeBinResponse(_message.Message):
+    __slots__ = ("runs", "experiment_ids", "next_page_token")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[PurgedRun]
+    experiment_ids: _containers.RepeatedScalarFieldContainer[str]
+    next_page_token: str
+    def __init__(self, runs: _Optional[_Iterable[_Union[PurgedRun, _Mapping]]] = ..., experiment_ids: _Optional[_Iterable[str]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class PurgedRun(_message.Message):
+    __slots__ = ("run_id", "experiment_id", "points", "size_bytes")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    experiment_id: str
+    points: int
+    size_bytes: int
+    def __init__(self, run_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., points: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
 class SearchRunsRequest(_message.Message):
     __slots__ = ("experiment_ids", "filter", "order_by", "view_type", "page_size", "page_token", "at_least")
     EXPERIMENT_IDS_FIELD_NUMBER: _ClassVar[int]

@@ -100,6 +100,11 @@ class TrackingServiceStub(object):
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.RestoreRunRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.RestoreRunResponse.FromString,
                 _registered_method=True)
+        self.PurgeBin = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/PurgeBin',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.PurgeBinRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.PurgeBinResponse.FromString,
+                _registered_method=True)
         self.SearchRuns = channel.unary_unary(
                 '/headrace.api.tracking.v1.TrackingService/SearchRuns',
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsRequest.SerializeToString,
@@ -272,6 +277,14 @@ class TrackingServiceServicer(object):
 
     def RestoreRun(self, request, context):
         """Takes a run out of the bin; doing it again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeBin(self, request, context):
+        """Removes for good what has been in the bin for a while: runs with all that they hold, and experiments. Nothing brings
+        them back. In steps of some runs a call: begin with no token and go on until none comes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -459,6 +472,11 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.RestoreRun,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.RestoreRunRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.RestoreRunResponse.SerializeToString,
+            ),
+            'PurgeBin': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeBin,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.PurgeBinRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.PurgeBinResponse.SerializeToString,
             ),
             'SearchRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchRuns,
@@ -893,6 +911,33 @@ class TrackingService(object):
             '/headrace.api.tracking.v1.TrackingService/RestoreRun',
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.RestoreRunRequest.SerializeToString,
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.RestoreRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeBin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/PurgeBin',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.PurgeBinRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.PurgeBinResponse.FromString,
             options,
             channel_credentials,
             insecure,

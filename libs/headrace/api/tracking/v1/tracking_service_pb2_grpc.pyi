@@ -99,6 +99,14 @@ class TrackingServiceStub:
     ]
     """Takes a run out of the bin; doing it again changes nothing."""
 
+    PurgeBin: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.PurgeBinRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.PurgeBinResponse,
+    ]
+    """Removes for good what has been in the bin for a while: runs with all that they hold, and experiments. Nothing brings
+    them back. In steps of some runs a call: begin with no token and go on until none comes.
+    """
+
     SearchRuns: grpc.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.SearchRunsRequest,
         headrace.api.tracking.v1.tracking_service_pb2.SearchRunsResponse,
@@ -281,6 +289,14 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.RestoreRunResponse,
     ]
     """Takes a run out of the bin; doing it again changes nothing."""
+
+    PurgeBin: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.PurgeBinRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.PurgeBinResponse,
+    ]
+    """Removes for good what has been in the bin for a while: runs with all that they hold, and experiments. Nothing brings
+    them back. In steps of some runs a call: begin with no token and go on until none comes.
+    """
 
     SearchRuns: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.SearchRunsRequest,
@@ -490,6 +506,16 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.RestoreRunResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.RestoreRunResponse]]:
         """Takes a run out of the bin; doing it again changes nothing."""
+
+    @abc.abstractmethod
+    def PurgeBin(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.PurgeBinRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.PurgeBinResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.PurgeBinResponse]]:
+        """Removes for good what has been in the bin for a while: runs with all that they hold, and experiments. Nothing brings
+        them back. In steps of some runs a call: begin with no token and go on until none comes.
+        """
 
     @abc.abstractmethod
     def SearchRuns(
