@@ -4,7 +4,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Final, Literal, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import capture, charts, errors, exports, retry, system, watching
+from headrace import capture, charts, errors, exports, purging, retry, system, watching
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
 from headrace.artifacts import Artifacts
@@ -25,6 +25,7 @@ from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
 from headrace.offline.choice import Offline, chosen
 from headrace.offline.start import offline_run
+from headrace.purging import Purged
 from headrace.records import Experiment, MetricHistory, MetricUpdate, Run, timestamp
 from headrace.registry import Registry
 from headrace.runs import ActiveRun
@@ -281,6 +282,23 @@ class Client:
         appears only whole. Raises NotFound for the run, DataLost, OSError.
         """
         return exports.export_metrics(self.connection, run_id, file)
+
+    def purge(
+        self,
+        older_than: timedelta,
+        *,
+        runs: Sequence[str] = (),
+        experiments: Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> Iterator[Purged]:
+        """Removes for good what has been in the bin for so long; iterate it, as it works a hundred runs at a time.
+
+        Only these runs, or only what is in these experiments (names or ids), at most 100 of each. With `dry_run` it only
+        says what would go. For admins: raises PermissionDenied for others, NotFound, and WrongState for a run that is
+        named and not deleted.
+        """
+        ids = [self.get_experiment(each).id for each in experiments]
+        return purging.purge(self.connection, older_than, runs, ids, dry_run=dry_run)
 
     def close(self) -> None:
         """Closes the connections. Runs under way are to be ended before."""

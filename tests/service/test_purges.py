@@ -144,8 +144,6 @@ def test_a_writer_that_saw_the_run_and_stands_still_leaves_nothing(database: str
         mine, other = there.runs[0], there.runs[1]
         for run in (mine, other):
             run.log()
-            run.apply()
-            run.log()
             run.begin()  # looked whether the run is there, wrote, and does not commit
         there.do("delete", 0)
         there.now = 100

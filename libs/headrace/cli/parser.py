@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from headrace.cli import resources, server, sync, tail
+from headrace.cli import gc, resources, server, sync, tail
 
 Run = Callable[[argparse.Namespace], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -54,9 +54,38 @@ def make_parser() -> argparse.ArgumentParser:
             {"type": float, "default": 30.0, "metavar": "S", "help": "give a file up after so long (%(default)s)"},
         ),
     )
+    _add_gc(commands)
     version = commands.add_parser("version", help="print the version of this client")
     version.set_defaults(run=server.version)
     return parser
+
+
+def _add_gc(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    _asking(
+        commands,
+        "gc",
+        gc.collect,
+        "remove for good what has been in the bin for a while: nothing brings it back; for admins",
+        (
+            ("--older-than",),
+            {"type": gc.age, "required": True, "metavar": "AGE", "help": "such as 30d or 12h; 0d: all"},
+        ),
+        (
+            ("--experiment",),
+            {"action": "append", "default": [], "metavar": "NAME_OR_ID", "help": "only there; may be repeated"},
+        ),
+        (
+            ("--run",),
+            {
+                "action": "append",
+                "dest": "run_ids",
+                "default": [],
+                "metavar": "RUN_ID",
+                "help": "only it; may be repeated",
+            },
+        ),
+        (("--dry-run",), {"action": "store_true", "help": "only say what would go"}),
+    )
 
 
 def _add_server(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
