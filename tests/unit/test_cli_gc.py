@@ -54,7 +54,9 @@ def test_pages_are_asked_for_to_the_end(fake: FakeHeadrace, capsys: pytest.Captu
             return wire.PurgeBinResponse(runs=[run], next_page_token="more")
         return wire.PurgeBinResponse(experiment_ids=["7"])
 
-    fake.tracking.PurgeBin = purge_bin  # type: ignore[attr-defined]
+    fake.stop()
+    fake.tracking.PurgeBin = purge_bin  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    fake.start()
     arguments = ["gc", "--older-than", "30d", "--run", "a", "--experiment", "0", "--dry-run", "--uri", fake.uri]
     assert cli.main(arguments) == 0
     told = capsys.readouterr()
