@@ -16,7 +16,9 @@ from fix_search import Run, filters, is_numeric, matches, ordered
 from headrace_kit.db import Database, worker_role
 from headrace_kit.errors import DomainError
 from headrace_tracking.search import finder, tables
-from headrace_tracking.search.finder import Hit, Place, Search, View
+from headrace_tracking.search.finder import Hit, Place
+from headrace_tracking.search.plans import EFFORT, Effort
+from headrace_tracking.search.request import Search, View
 from headrace_tracking.search.tree import Comparison, Field, Filter, Kind, Order
 
 KEYS = ("a", "A", "b c", "mlflow.runName", "d%(x)s{}")
@@ -104,18 +106,25 @@ class Finder:
     def close(self) -> None:
         self._loop.run(self._db.close())
 
-    def page(self, search: Search, after: Place | None, limit: int) -> list[Hit]:
+    def page(self, search: Search, after: Place | None, limit: int, effort: Effort = EFFORT) -> list[Hit]:
         async def find() -> list[Hit]:
             async with self._db.tenant(search.tenant_id) as conn:
-                return await finder.find(conn, search, after, limit)
+                return await finder.find(conn, search, after, limit, effort)
 
         return self._loop.run(find())
 
-    def all(self, tree: Filter | None, orders: Sequence[Order], experiments: Sequence[int], size: int) -> list[Hit]:
+    def all(
+        self,
+        tree: Filter | None,
+        orders: Sequence[Order],
+        experiments: Sequence[int],
+        size: int,
+        effort: Effort = EFFORT,
+    ) -> list[Hit]:
         search = Search(tables.RUNS, "mine", View.ACTIVE, tree, orders, experiments)
         found: list[Hit] = []
         while True:
-            page = self.page(search, found[-1].place if found else None, size)
+            page = self.page(search, found[-1].place if found else None, size, effort)
             found += page
             if len(page) < size:
                 return found
@@ -155,6 +164,27 @@ def test_pages_are_the_order_cut_in_pieces(found: Finder) -> None:
     def check(orders: list[Order], experiments: list[int], size: int) -> None:
         wanted = [run for run in found.runs if run.experiment_id in experiments]
         hits = found.all(None, orders, experiments, size)
+        assert [hit.id for hit in hits] == [run.run_id for run in ordered(wanted, orders)]
+
+    check()
+
+
+# Each way of reading a part, and all the turns from one to another, with 60 runs.
+EFFORTS = (EFFORT, Effort(look=2, few=1, most=3), Effort(look=3, few=0, most=100), Effort(look=4, few=100, most=100))
+
+
+def test_every_way_finds_the_same(found: Finder) -> None:
+    @LIMITS
+    @given(
+        filters(st.sampled_from(KEYS), st.sampled_from(TEXTS), st.sampled_from(NUMBERS)),
+        _orders(),
+        st.sampled_from([[1], [1, 2]]),
+        st.integers(1, 20),
+        st.sampled_from(EFFORTS),
+    )
+    def check(tree: Filter, orders: list[Order], experiments: list[int], size: int, effort: Effort) -> None:
+        wanted = [run for run in found.runs if run.experiment_id in experiments and matches(tree, run)]
+        hits = found.all(tree, orders, experiments, size, effort)
         assert [hit.id for hit in hits] == [run.run_id for run in ordered(wanted, orders)]
 
     check()

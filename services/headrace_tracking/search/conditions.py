@@ -86,27 +86,31 @@ def _entry(comparison: Comparison, table: Table, scope: Scope) -> sql.Composed:
 
 def _dataset(comparison: Comparison, table: Table, scope: Scope) -> sql.Composed:
     inner = _on_text(sql.SQL(DATASETS[comparison.field.key]), _present(comparison), scope)
-    return sql.SQL("{} (SELECT FROM tracking.run_inputs AS i WHERE {} AND i.run_id = {}.run_id AND {})").format(
-        _exists(comparison), scope.holds("i"), sql.Identifier(table.alias), inner
+    return sql.SQL("{} (SELECT FROM tracking.run_inputs AS i WHERE {} AND i.run_id = {}.run_id AND {}{})").format(
+        _exists(comparison), scope.holds("i"), sql.Identifier(table.alias), inner, sql.SQL(table.fence)
     )
 
 
 def _metric(comparison: Comparison, table: Table, scope: Scope) -> sql.Composed:
-    wanted = sql.SQL("true").format()
-    if isinstance(comparison.value, float):
-        wanted = _COMPARED[comparison.operator].format(sql.SQL("m.value"), scope.bind(comparison.value, "float8"))
-    if comparison.operator in {">", ">="}:
-        # PostgreSQL takes NaN for more than every number.
-        wanted = sql.SQL("{} AND m.value < 'NaN'").format(wanted)
     return sql.SQL(
-        "{} (SELECT FROM tracking.metric_latest AS m WHERE {} AND m.run_id = {}.run_id AND m.key = {} AND {})"
+        "{} (SELECT FROM tracking.metric_latest AS m WHERE {} AND m.run_id = {}.run_id AND m.key = {} AND {}{})"
     ).format(
         _exists(comparison),
         scope.holds("m"),
         sql.Identifier(table.alias),
         scope.bind(comparison.field.key, "text"),
-        wanted,
+        on_value(comparison, scope),
+        sql.SQL(table.fence),
     )
+
+
+def on_value(comparison: Comparison, scope: Scope) -> sql.Composed:
+    """The condition of a comparison with a metric on its row `m` of `metric_latest`."""
+    if not isinstance(comparison.value, float):
+        return sql.SQL("true").format()
+    wanted = _COMPARED[comparison.operator].format(sql.SQL("m.value"), scope.bind(comparison.value, "float8"))
+    # PostgreSQL takes NaN for more than every number.
+    return sql.SQL("{} AND m.value < 'NaN'").format(wanted) if comparison.operator in {">", ">="} else wanted
 
 
 def _exists(comparison: Comparison) -> sql.SQL:

@@ -21,12 +21,27 @@ class SortKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """An index that has the runs of one experiment in the order of the first key of a segment."""
+
+    source: LiteralString
+    """A table with its alias."""
+    alias: LiteralString
+    column: LiteralString
+    """Of the first key; the alias outside stands for rows of run_id and this."""
+    condition: sql.Composable
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a result that one statement reads in order."""
+    """A part of a result that is read in order."""
 
     joins: sql.Composable
+    """What is read beside the runs, `first` included; `further` is without it."""
+    further: sql.Composable
     condition: sql.Composable
     keys: tuple[SortKey, ...]
+    walk: Walk | None = None
 
 
 def segments(orders: Sequence[Order], table: Table, scope: Scope) -> list[Segment]:
@@ -38,15 +53,20 @@ def segments(orders: Sequence[Order], table: Table, scope: Scope) -> list[Segmen
     rest = list(orders)
     leading = rest.pop(0) if rest and rest[0].field.kind is Kind.METRIC else None
     joins, keys = _joins(rest, table, scope), _keys(rest, table, scope)
+    by_time = _by_time(rest, table, scope)
     if leading is None:
-        return [Segment(joins, sql.SQL("true"), keys)]
+        return [Segment(joins, joins, sql.SQL("true"), keys, by_time)]
     joined = _join("JOIN", "first", leading.field, table, scope)
-    left = _join("LEFT JOIN", "first", leading.field, table, scope)
     value = SortKey(sql.SQL("first.value"), "float8", leading.descending)
+    none = sql.SQL("NOT EXISTS (SELECT FROM tracking.metric_latest AS m WHERE {}{})").format(
+        _on("m", leading.field, table, scope), sql.SQL(table.fence)
+    )
     return [
-        Segment(joined + joins, sql.SQL("first.value < 'NaN'"), (value, *keys)),
-        Segment(joined + joins, sql.SQL("first.value = 'NaN'"), keys),
-        Segment(left + joins, sql.SQL("first.run_id IS NULL"), keys),
+        Segment(
+            joined + joins, joins, sql.SQL("first.value < 'NaN'"), (value, *keys), _by_value(leading.field, scope)
+        ),
+        Segment(joined + joins, joins, sql.SQL("first.value = 'NaN'"), keys),
+        Segment(joins, joins, none, keys, by_time),
     ]
 
 
@@ -60,8 +80,13 @@ def behind(keys: Sequence[SortKey], place: Sequence[object], scope: Scope) -> sq
             k=key.expression, further=further, v=value, rest=condition
         )
     # Implied, but in a form by which an index finds where to go on.
-    start = sql.SQL("{} {} {}").format(keys[0].expression, sql.SQL("<=" if keys[0].descending else ">="), bound[0])
-    return sql.SQL("({} AND {})").format(start, condition)
+    return sql.SQL("({} AND {})").format(from_on(keys[0], place[0], scope), condition)
+
+
+def from_on(key: SortKey, value: object, scope: Scope) -> sql.Composed:
+    """The condition of rows whose key is this value or comes after it."""
+    reached = sql.SQL("<=" if key.descending else ">=")
+    return sql.SQL("{} {} {}").format(key.expression, reached, scope.bind(value, key.type))
 
 
 def _joins(orders: Sequence[Order], table: Table, scope: Scope) -> sql.Composed:
@@ -70,15 +95,31 @@ def _joins(orders: Sequence[Order], table: Table, scope: Scope) -> sql.Composed:
 
 
 def _join(join: LiteralString, alias: str, field: Field, table: Table, scope: Scope) -> sql.Composed:
-    return sql.SQL(" {} tracking.metric_latest AS {} ON {} AND {}.run_id = {}.run_id AND {}.key = {}").format(
-        sql.SQL(join),
-        sql.Identifier(alias),
-        scope.holds(alias),
-        sql.Identifier(alias),
-        sql.Identifier(table.alias),
-        sql.Identifier(alias),
-        scope.bind(field.key, "text"),
+    return sql.SQL(" {} tracking.metric_latest AS {} ON {}").format(
+        sql.SQL(join), sql.Identifier(alias), _on(alias, field, table, scope)
     )
+
+
+def _on(alias: str, field: Field, table: Table, scope: Scope) -> sql.Composed:
+    return sql.SQL("{} AND {a}.run_id = {}.run_id AND {a}.key = {}").format(
+        scope.holds(alias), sql.Identifier(table.alias), scope.bind(field.key, "text"), a=sql.Identifier(alias)
+    )
+
+
+def _by_value(field: Field, scope: Scope) -> Walk | None:
+    if len(scope.experiment_ids) != 1:
+        return None
+    condition = sql.SQL("{} AND first.key = {} AND first.value < 'NaN'").format(
+        scope.holds("first"), scope.bind(field.key, "text")
+    )
+    return Walk("tracking.metric_latest AS first", "first", "value", condition)
+
+
+def _by_time(orders: Sequence[Order], table: Table, scope: Scope) -> Walk | None:
+    first = orders[0].field if orders else Field(Kind.ATTRIBUTE, table.ties[0][0])
+    if len(scope.experiment_ids) != 1 or first != Field(Kind.ATTRIBUTE, "start_time"):
+        return None
+    return Walk("tracking.runs AS r", "r", "start_ms", scope.holds("r"))
 
 
 def _keys(orders: Sequence[Order], table: Table, scope: Scope) -> tuple[SortKey, ...]:

@@ -31,6 +31,8 @@ class Table:
     columns: dict[str, Column]
     ties: tuple[tuple[str, bool], ...]
     """Columns that order what is otherwise equal, each with "descending"; the last is unique."""
+    fence: LiteralString = ""
+    """Ends the subqueries of conditions. With " OFFSET 0" each is made for one row after the other: right for few."""
 
 
 def _uuid(text: str) -> UUID | None:
@@ -84,6 +86,7 @@ class Scope:
 
     def __init__(self, tenant_id: str, experiment_ids: Sequence[int] | None = None) -> None:
         self.parameters: dict[str, object] = {"tenant": tenant_id}
+        self.experiment_ids = experiment_ids or ()
         self._experiment: LiteralString = ""
         if experiment_ids is not None and len(experiment_ids) == 1:
             # The usual case; and only "=" lets an index over (experiment, ...) give rows in its order.

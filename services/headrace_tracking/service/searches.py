@@ -11,8 +11,9 @@ from headrace_kit.db import Connection
 from headrace_kit.errors import InvalidField
 from headrace_tracking import limits, messages, reading
 from headrace_tracking.search import finder, tables, vocabulary
-from headrace_tracking.search.finder import Hit, Search, View
+from headrace_tracking.search.finder import Hit
 from headrace_tracking.search.parser import parse_filter, parse_order
+from headrace_tracking.search.request import Search, View
 from headrace_tracking.service.base import Calls, Context
 from headrace_tracking.store import experiments, runs
 

@@ -1,0 +1,100 @@
+"""What an index finds the rows of a filter by: conditions that every row of it fulfils, and that an index answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, LiteralString, TypeGuard
+
+from psycopg import sql
+
+from headrace_tracking.search.conditions import on_value
+from headrace_tracking.search.tables import Scope, Table
+from headrace_tracking.search.tree import And, Comparison, Filter, Kind, Not, Or
+
+_TOKEN_KINDS: Final[Mapping[Kind, LiteralString]] = {Kind.PARAM: "p", Kind.TAG: "t"}
+_RANGES: Final = frozenset(("=", ">", ">=", "<", "<="))
+_MOST_TOKENS: Final = 1000
+_Entry = tuple[LiteralString, str, str]
+"""Kind, key and value of a param or a tag."""
+
+
+def terms(tree: Filter | None) -> list[Filter]:
+    """What a row must fulfil all of."""
+    if tree is None:
+        return []
+    return [one for term in tree.terms for one in terms(term)] if isinstance(tree, And) else [tree]
+
+
+def any_in(wanted: Sequence[Filter]) -> bool:
+    """Whether an index answers any of these terms."""
+    return any(_entries(term) or _is_range(term) for term in wanted)
+
+
+def kinds(tree: Filter) -> frozenset[Kind]:
+    """What the fields in it belong to."""
+    match tree:
+        case And(inner) | Or(inner):
+            return frozenset().union(*map(kinds, inner))
+        case Not(term):
+            return kinds(term)
+        case Comparison(field):
+            return frozenset((field.kind,))
+
+
+def by_tokens(wanted: Sequence[Filter], table: Table, scope: Scope) -> sql.Composed | None:
+    """The condition on rows of `table` that the index over tokens answers; None where no term gives one.
+
+    Only for a scope with experiments.
+    """
+    found = [entries for term in wanted if (entries := _entries(term))]
+    usable = [entries for entries in found if len(entries) * len(scope.experiment_ids) <= _MOST_TOKENS]
+    if not usable:
+        return None
+    return sql.SQL(" AND ").join([_any_of(entries, table, scope) for entries in usable])
+
+
+def by_ranges(wanted: Sequence[Filter], scope: Scope) -> list[sql.Composed]:
+    """Queries for the ids of runs with a metric in a range, one for each metric."""
+    ranges: dict[str, list[Comparison]] = {}
+    for term in wanted:
+        if _is_range(term):
+            ranges.setdefault(term.field.key, []).append(term)
+    return [_range(key, comparisons, scope) for key, comparisons in ranges.items()]
+
+
+def _is_range(term: Filter) -> TypeGuard[Comparison]:
+    return isinstance(term, Comparison) and term.field.kind is Kind.METRIC and term.operator in _RANGES
+
+
+def _entries(term: Filter) -> list[_Entry]:
+    """Params and tags of which every row of the term has one at least; none where that cannot be told."""
+    match term:
+        case Comparison(field, "=" | "IN", str() | tuple() as value) if field.kind in _TOKEN_KINDS:
+            texts = (value,) if isinstance(value, str) else value
+            return [(_TOKEN_KINDS[field.kind], field.key, text) for text in texts]
+        case And(inner):
+            return min((entries for one in inner if (entries := _entries(one))), key=len, default=[])
+        case Or(inner):
+            either = [_entries(one) for one in inner]
+            return [entry for entries in either for entry in entries] if all(either) else []
+        case _:
+            return []
+
+
+def _any_of(entries: Sequence[_Entry], table: Table, scope: Scope) -> sql.Composed:
+    tokens = [
+        sql.SQL("tracking.search_token(%(tenant)s::text, {}, {}, {}, {})").format(
+            experiment, sql.Literal(kind), scope.bind(key, "text"), scope.bind(value, "text")
+        )
+        for experiment in [scope.bind(one, "bigint") for one in scope.experiment_ids]
+        for kind, key, value in entries
+    ]
+    return sql.SQL("tracking.search_tokens({a}.tenant_id, {a}.experiment_id, {a}.params, {a}.tags) && ARRAY[{t}]").format(
+        a=sql.Identifier(table.alias), t=sql.SQL(", ").join(tokens)
+    )
+
+
+def _range(key: str, comparisons: Sequence[Comparison], scope: Scope) -> sql.Composed:
+    return sql.SQL("SELECT m.run_id FROM tracking.metric_latest AS m WHERE {} AND m.key = {} AND {}").format(
+        scope.holds("m"),
+        scope.bind(key, "text"),
+        sql.SQL(" AND ").join([on_value(comparison, scope) for comparison in comparisons]),
+    )

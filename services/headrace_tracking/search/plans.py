@@ -1,0 +1,292 @@
+"""The ways to read one part of a result, and which of them is taken.
+
+**Look**: walk the index that has the order, and look at each run for the filter. A filter that many rows match has its
+page after a few entries. How many matched of those tells what the page would take.
+
+**Sift**: find ids by an index that answers a part of the filter, up to a limit. Few are put in order themselves. Of
+more, the index that has the order is walked, and only runs among those ids are looked at: an entry passed over costs
+0.3 µs, a run looked at 7 µs.
+
+**All**: one statement, and PostgreSQL chooses. Left for a filter that no index answers, for an order that none has
+together with many ids, and for what is without a filter.
+
+Where statements are cut short, they are made so that PostgreSQL cannot choose another way: its guesses of how many rows
+match are for whole columns, whatever the experiment or the metric.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, LiteralString
+
+from psycopg import sql
+
+from headrace_kit.db import Connection
+from headrace_tracking.search import handles
+from headrace_tracking.search.conditions import condition
+from headrace_tracking.search.orders import Segment, Walk, behind, from_on, segments
+from headrace_tracking.search.request import Search
+from headrace_tracking.search.tables import Scope
+from headrace_tracking.search.tree import And, Filter, Kind
+
+Row = tuple[Any, ...]
+"""The id of a row, and its sort keys."""
+
+_DENSE: Final = 10
+"""Looking goes on while the page is expected within so many entries a row."""
+_ROW_KINDS: Final = frozenset((Kind.PARAM, Kind.TAG, Kind.ATTRIBUTE))
+_FENCE: Final[LiteralString] = " OFFSET 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Where one way is given up for another; counts of rows."""
+
+    look: int = 1_000
+    """Most entries of a first look; fewer where the page is smaller."""
+    few: int = 500
+    """As many ids are put in order themselves."""
+    most: int = 25_000
+    """As many ids are sifted by: 50 ms."""
+
+
+EFFORT: Final = Effort()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where reading begins: behind the keys `place`, and from the value `floor` of the first key on."""
+
+    place: Sequence[object] | None = None
+    floor: object = None
+
+
+class _Shape:
+    """The pieces of one statement over one part, with its parameters."""
+
+    def __init__(self, search: Search, number: int, start: Start, fence: LiteralString = "") -> None:
+        self.search = search
+        self.table = replace(search.table, fence=fence)
+        self.scope: Scope = search.scope()
+        self.part: Segment = segments(search.orders, self.table, self.scope)[number]
+        self.terms: list[Filter] = handles.terms(search.filter)
+        self.held = search.held(self.scope)
+        self.floor: sql.Composable = sql.SQL("true")
+        self.start: sql.Composable = sql.SQL("true")
+        if start.place is not None:
+            self.floor = from_on(self.part.keys[0], start.place[0], self.scope)
+            self.start = behind(self.part.keys, start.place, self.scope)
+        if start.floor is not None:
+            self.floor = from_on(self.part.keys[0], start.floor, self.scope)
+            self.start = sql.SQL("{} AND {}").format(self.start, self.floor)
+
+    def all_of(self, terms: Sequence[Filter], alias: LiteralString | None = None) -> sql.Composable:
+        """The condition of these terms on rows of this alias."""
+        if not terms:
+            return sql.SQL("true")
+        table = replace(self.table, alias=alias) if alias else self.table
+        return condition(terms[0] if len(terms) == 1 else And(tuple(terms)), table, self.scope)
+
+    @property
+    def columns(self) -> sql.Composable:
+        """The id and the keys, as `id`, `k0`, `k1`, ..."""
+        named = [sql.SQL("{} AS {}").format(key.expression, _key(n)) for n, key in enumerate(self.part.keys)]
+        return sql.SQL(", ").join([sql.SQL("{} AS id").format(sql.Identifier(self.table.alias, self.table.id)), *named])
+
+    @property
+    def order(self) -> sql.Composable:
+        """By the names of `columns`."""
+        return sql.SQL(", ").join(
+            [
+                sql.SQL("{} DESC" if key.descending else "{}").format(_key(n))
+                for n, key in enumerate(self.part.keys)
+            ]
+        )
+
+    def walk(self, walk: Walk) -> sql.Composed:
+        """The index's entries in order."""
+        return sql.SQL("SELECT {id}, {column} FROM {source} WHERE {condition} AND {floor} ORDER BY {column}{way}").format(
+            id=sql.Identifier(walk.alias, "run_id"),
+            column=sql.Identifier(walk.alias, walk.column),
+            source=sql.SQL(walk.source),
+            condition=walk.condition,
+            floor=self.floor,
+            way=sql.SQL(" DESC" if self.part.keys[0].descending else ""),
+        )
+
+    def run_of(self, alias: LiteralString) -> sql.Composed:
+        """The run of each row of this alias, read one after the other."""
+        return sql.SQL(
+            " CROSS JOIN LATERAL (SELECT r.* FROM tracking.runs AS r"
+            " WHERE r.tenant_id = %(tenant)s::text AND r.run_id = {}.run_id OFFSET 0) AS r"
+        ).format(sql.Identifier(alias))
+
+
+async def read(
+    conn: Connection, search: Search, number: int, place: Sequence[object] | None, limit: int, effort: Effort
+) -> list[Row]:
+    """At most `limit` rows of a part, behind the place, in order."""
+    found: list[Row] = []
+    start = Start(place)
+    shape = _Shape(search, number, start)
+    if not search.experiment_ids or not handles.any_in(shape.terms):
+        return await _all(conn, shape, limit)
+    block = min(limit, effort.look)
+    while shape.part.walk:
+        rows, entries, last = await _look(conn, _Shape(search, number, start, _FENCE), limit - len(found), block)
+        found += rows
+        if len(found) == limit or entries < block:
+            return found
+        start = Start(place, last)
+        if not rows or (expected := (limit - len(found)) * entries / len(rows)) > _DENSE * limit:
+            break
+        block = math.ceil(1.5 * expected)
+    sifted = await _sift(conn, _Shape(search, number, start, _FENCE), limit - len(found), effort)
+    if sifted is None:
+        sifted = await _all(conn, _Shape(search, number, start), limit - len(found))
+    return found + sifted
+
+
+async def _look(conn: Connection, shape: _Shape, limit: int, block: int) -> tuple[list[Row], int, object]:
+    """The rows among the next entries of the index, how many entries there were, and the first key of the last.
+
+    Of entries whose first key is the last one's, more may follow: they are left for then.
+    """
+    walk = shape.part.walk
+    if walk is None:
+        raise ValueError("no index has this order")
+    statement = sql.SQL(
+        "WITH walked AS MATERIALIZED ({walk} LIMIT %(block)s),"
+        " seen AS MATERIALIZED (SELECT count(*) AS entries, {last}({column}) AS last FROM walked)"
+        " SELECT seen.entries, seen.last, found.* FROM seen LEFT JOIN LATERAL ("
+        "SELECT {columns} FROM walked AS first{run}{further} WHERE {held} AND {part} AND {wanted} AND {start}"
+        " AND (first.{column} <> seen.last OR seen.entries < %(block)s) ORDER BY {order} LIMIT %(limit)s"
+        ") AS found ON true ORDER BY {order}"
+    ).format(
+        walk=shape.walk(walk),
+        last=sql.SQL("min" if shape.part.keys[0].descending else "max"),
+        column=sql.Identifier(walk.column),
+        columns=shape.columns,
+        run=shape.run_of("first"),
+        further=shape.part.further,
+        held=shape.held,
+        part=shape.part.condition,
+        wanted=shape.all_of(shape.terms),
+        start=shape.start,
+        order=shape.order,
+    )
+    rows = await _rows(conn, statement, shape.scope, limit=limit, block=block)
+    return [row[2:] for row in rows if row[2] is not None], rows[0][0], rows[0][1]
+
+
+async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort) -> list[Row] | None:
+    """The rows among those that an index finds; None when these are too many."""
+    walk = shape.part.walk
+    few = effort.few if walk else effort.most
+    ranges = handles.by_ranges(shape.terms, shape.scope)
+    rarest = await _thin(conn, ranges, shape.scope, effort.few)
+    tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
+    rest = shape.terms
+    if rarest is None and tokens is not None:
+        # What the row alone tells is told here, where it is read anyway.
+        rest = [term for term in shape.terms if not handles.kinds(term) <= _ROW_KINDS]
+        told = shape.all_of([term for term in shape.terms if handles.kinds(term) <= _ROW_KINDS])
+        rarest = sql.SQL("SELECT r.run_id FROM tracking.runs AS r WHERE {} AND {} AND {}").format(
+            shape.held, told, tokens
+        )
+    series = [term for term in rest if not handles.kinds(term) & _ROW_KINDS]
+    mixed = [term for term in rest if handles.kinds(term) & _ROW_KINDS]
+    branches = [
+        sql.SQL(
+            "(SELECT {columns} FROM (SELECT sieve.run_id FROM sieve LIMIT {few}) AS sieved{run}{joins}"
+            " WHERE (SELECT ids FROM counted) <= {few} AND {held} AND {part} AND {rest} AND {start}"
+            " ORDER BY {order} LIMIT %(limit)s)"
+        ).format(
+            columns=shape.columns,
+            few=sql.Literal(few),
+            run=shape.run_of("sieved"),
+            joins=shape.part.joins,
+            held=shape.held,
+            part=shape.part.condition,
+            rest=shape.all_of(rest),
+            start=shape.start,
+            order=shape.order,
+        )
+    ]
+    if walk:
+        branches.append(
+            sql.SQL(
+                "(SELECT {columns} FROM ({walk}) AS first{run}{further}"
+                " WHERE (SELECT ids FROM counted) BETWEEN {few} + 1 AND {most}"
+                # In this form it is a table in memory, asked for one entry after the other.
+                " AND (first.run_id IN (SELECT sieve.run_id FROM sieve)) IS TRUE AND {series}"
+                " AND {held} AND {part} AND {mixed} AND {start} ORDER BY {order} LIMIT %(limit)s)"
+            ).format(
+                columns=shape.columns,
+                walk=shape.walk(walk),
+                run=shape.run_of("first"),
+                further=shape.part.further,
+                few=sql.Literal(few),
+                most=sql.Literal(effort.most),
+                series=shape.all_of(series, "first"),
+                held=shape.held,
+                part=shape.part.condition,
+                mixed=shape.all_of(mixed),
+                start=shape.start,
+                order=shape.order,
+            )
+        )
+    statement = sql.SQL(
+        "WITH sieve AS MATERIALIZED ({ids} LIMIT {most} + 1),"
+        " counted AS MATERIALIZED (SELECT count(*) AS ids FROM sieve)"
+        " SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({branches}) AS found ON true ORDER BY {order}"
+    ).format(
+        ids=rarest if rarest is not None else ranges[0],
+        most=sql.Literal(effort.most),
+        branches=sql.SQL(" UNION ALL ").join(branches),
+        order=shape.order,
+    )
+    rows = await _rows(conn, statement, shape.scope, limit=limit)
+    return None if rows[0][0] > effort.most else [row[1:] for row in rows if row[1] is not None]
+
+
+async def _thin(conn: Connection, ranges: Sequence[sql.Composed], scope: Scope, few: int) -> sql.Composed | None:
+    """The first of these queries that finds few."""
+    if not ranges:
+        return None
+    counts = [sql.SQL("(SELECT count(*) FROM ({} LIMIT {}) AS ids)").format(one, sql.Literal(few + 1)) for one in ranges]
+    (row,) = await _rows(conn, sql.SQL("SELECT {}").format(sql.SQL(", ").join(counts)), scope)
+    return next((one for one, count in zip(ranges, row, strict=True) if count <= few), None)
+
+
+async def _all(conn: Connection, shape: _Shape, limit: int) -> list[Row]:
+    """One statement; PostgreSQL finds its way."""
+    wanted = [shape.all_of(shape.terms)]
+    if shape.part.walk is None and shape.search.experiment_ids:
+        # With an order that no index has, to find the rows is what an index can do.
+        wanted += [tokens for tokens in [handles.by_tokens(shape.terms, shape.table, shape.scope)] if tokens]
+    statement = sql.SQL(
+        "SELECT {columns} FROM {source} AS {alias}{joins} WHERE {held} AND {part} AND {wanted} AND {start}"
+        " ORDER BY {order} LIMIT %(limit)s"
+    ).format(
+        columns=shape.columns,
+        source=sql.SQL(shape.table.source),
+        alias=sql.Identifier(shape.table.alias),
+        joins=shape.part.joins,
+        held=shape.held,
+        part=shape.part.condition,
+        wanted=sql.SQL(" AND ").join(wanted),
+        start=shape.start,
+        order=shape.order,
+    )
+    return await _rows(conn, statement, shape.scope, limit=limit)
+
+
+async def _rows(conn: Connection, statement: sql.Composed, scope: Scope, **numbers: int) -> list[Row]:
+    # The best plan depends on the values; a plan kept for all of them would be wrong for most.
+    cursor = await conn.execute(statement, scope.parameters | numbers, prepare=False)
+    return await cursor.fetchall()
+
+
+def _key(number: int) -> sql.Identifier:
+    return sql.Identifier(f"k{number}")
