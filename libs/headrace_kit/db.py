@@ -7,6 +7,7 @@ which serve all tenants and check the tenant themselves.
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Final, LiteralString
 
 import psycopg
@@ -24,11 +25,10 @@ Constraints = Mapping[str, Callable[[], DomainError]]
 _CONNECT_TIMEOUT_S: Final = 10
 
 
-def as_role(dsn: str, role: str) -> str:
-    """The DSN with every session in `role`: what the login may do beyond it is given up."""
-    return conninfo.make_conninfo(
-        dsn, options=f"-c role={role}", application_name=role, connect_timeout=_CONNECT_TIMEOUT_S
-    )
+def as_role(dsn: str, role: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The DSN with every session in `role`: what the login may do beyond it is given up. `settings` are PostgreSQL's."""
+    options = " ".join(f"-c {name}={value}" for name, value in {"role": role, **settings}.items())
+    return conninfo.make_conninfo(dsn, options=options, application_name=role, connect_timeout=_CONNECT_TIMEOUT_S)
 
 
 def request_role(schema: str) -> str:
@@ -45,10 +45,17 @@ class Database:
     """The request side of one service's schema. `open` and `close` once; `tenant` for every transaction."""
 
     def __init__(
-        self, dsn: str, schema: LiteralString, *, connections: int, constraints: Constraints, role: str | None = None
+        self,
+        dsn: str,
+        schema: LiteralString,
+        *,
+        connections: int,
+        constraints: Constraints,
+        role: str | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.schema = schema
-        self._dsn = as_role(dsn, role or request_role(schema))
+        self._dsn = as_role(dsn, role or request_role(schema), settings)
         self._connections = connections
         self._constraints = constraints
         self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None

@@ -1,7 +1,9 @@
 """Wiring of the tracking service."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from typing_extensions import override
@@ -23,6 +25,7 @@ from headrace_tracking.archives import Archives
 from headrace_tracking.metric_path import Storage, start_edge, start_workers
 from headrace_tracking.purger.emptying import Emptying
 from headrace_tracking.purger.loop import RunPurger
+from headrace_tracking.search import plans
 from headrace_tracking.service import TrackingService
 
 SCHEMA: Final = Schema("tracking", "headrace_tracking")
@@ -102,7 +105,7 @@ async def start(config: Config, runner: Runner) -> None:
 
 async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -> None:
     db = await runner.resource(_database(config, None))
-    finder = await runner.resource(_database(config, worker_role(SCHEMA.name)))
+    finder = await runner.resource(_database(config, worker_role(SCHEMA.name), plans.SETTINGS))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
     metrics = await start_edge(config, runner, db, bus, archives)
@@ -116,11 +119,12 @@ async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -
     )
 
 
-def _database(config: Config, role: str | None) -> Database:
+def _database(config: Config, role: str | None, settings: Mapping[str, str] = MappingProxyType({})) -> Database:
     return Database(
         config.database,
         SCHEMA.name,
         connections=config.database_connections,
         constraints=store.CONSTRAINTS,
         role=role,
+        settings=settings,
     )

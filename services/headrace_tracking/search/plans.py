@@ -17,6 +17,7 @@ match are for whole columns, whatever the experiment or the metric.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, LiteralString
 
 from psycopg import sql
@@ -32,6 +33,8 @@ from headrace_tracking.search.tree import And, Filter, Kind
 Row = tuple[Any, ...]
 """The id of a row, and its sort keys."""
 
+SETTINGS: Final = MappingProxyType({"max_parallel_workers_per_gather": "0"})
+"""Of PostgreSQL, for the sessions that search: to start helpers takes longer than a search."""
 _DENSE: Final = 10
 """Looking goes on while the page is expected within so many entries a row."""
 _ROW_KINDS: Final = frozenset((Kind.PARAM, Kind.TAG, Kind.ATTRIBUTE))
@@ -191,9 +194,10 @@ async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort) -> 
         # What the row alone tells is told here, where it is read anyway.
         rest = [term for term in shape.terms if not handles.kinds(term) <= _ROW_KINDS]
         told = shape.all_of([term for term in shape.terms if handles.kinds(term) <= _ROW_KINDS])
-        rarest = sql.SQL("SELECT r.run_id FROM tracking.runs AS r WHERE {} AND {} AND {}").format(
-            shape.held, told, tokens
-        )
+        # By itself inside: PostgreSQL would read the whole experiment from another index besides.
+        rarest = sql.SQL(
+            "SELECT r.run_id FROM (SELECT r.* FROM tracking.runs AS r WHERE {} OFFSET 0) AS r WHERE {} AND {}"
+        ).format(tokens, shape.held, told)
     series = [term for term in rest if not handles.kinds(term) & _ROW_KINDS]
     mixed = [term for term in rest if handles.kinds(term) & _ROW_KINDS]
     branches = [
