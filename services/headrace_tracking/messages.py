@@ -27,7 +27,7 @@ def experiment(row: ExperimentRow) -> pb.Experiment:
 
 def run(row: RunRow, metrics: Iterable[LatestMetric] = ()) -> pb.Run:
     """A run, without its inputs."""
-    return pb.Run(
+    made = pb.Run(
         run_id=row.run_id.hex,
         experiment_id=str(row.experiment_id),
         name=row.tags.get(RUN_NAME_TAG, ""),
@@ -38,11 +38,16 @@ def run(row: RunRow, metrics: Iterable[LatestMetric] = ()) -> pb.Run:
         end_time=None if row.end_ms is None else _time(row.end_ms),
         params=row.params,
         tags=row.tags,
-        metrics=[
-            pb.Metric(key=m.key, value=m.value, step=m.step, time_ms=m.time_ms, least=m.least, greatest=m.greatest)
-            for m in metrics
-        ],
     )
+    # In place, field by field: as arguments, and copied from a list, it takes three times as long.
+    for key, value, step, time_ms, least, greatest in metrics:
+        metric = made.metrics.add()
+        metric.key, metric.value, metric.step, metric.time_ms = key, value, step, time_ms
+        if least is not None:
+            metric.least = least
+        if greatest is not None:
+            metric.greatest = greatest
+    return made
 
 
 def inputs(rows: Sequence[InputRow], datasets: Mapping[DatasetKey, DatasetRow]) -> list[pb.DatasetInput]:

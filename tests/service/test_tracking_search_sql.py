@@ -138,7 +138,7 @@ def found(database: str) -> Iterator[Finder]:
         one.close()
 
 
-LIMITS = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LIMITS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_filters_find_what_they_mean(found: Finder) -> None:

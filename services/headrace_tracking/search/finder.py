@@ -30,9 +30,7 @@ class Hit:
     place: Place
 
 
-async def find(
-    conn: Connection, search: Search, after: Place | None, limit: int, effort: Effort = EFFORT
-) -> list[Hit]:
+async def find(conn: Connection, search: Search, after: Place | None, limit: int, effort: Effort = EFFORT) -> list[Hit]:
     """At most `limit` rows behind the place, in order. Raises InvalidField for a place that no row can have."""
     parts = segments(search.orders, search.table, search.scope())
     first, place = _read(after, parts)

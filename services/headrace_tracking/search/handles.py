@@ -87,9 +87,9 @@ def _any_of(entries: Sequence[_Entry], table: Table, scope: Scope) -> sql.Compos
         for experiment in [scope.bind(one, "bigint") for one in scope.experiment_ids]
         for kind, key, value in entries
     ]
-    return sql.SQL("tracking.search_tokens({a}.tenant_id, {a}.experiment_id, {a}.params, {a}.tags) && ARRAY[{t}]").format(
-        a=sql.Identifier(table.alias), t=sql.SQL(", ").join(tokens)
-    )
+    return sql.SQL(
+        "tracking.search_tokens({a}.tenant_id, {a}.experiment_id, {a}.params, {a}.tags) && ARRAY[{t}]"
+    ).format(a=sql.Identifier(table.alias), t=sql.SQL(", ").join(tokens))
 
 
 def _range(key: str, comparisons: Sequence[Comparison], scope: Scope) -> sql.Composed:

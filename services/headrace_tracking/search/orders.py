@@ -62,9 +62,7 @@ def segments(orders: Sequence[Order], table: Table, scope: Scope) -> list[Segmen
         _on("m", leading.field, table, scope), sql.SQL(table.fence)
     )
     return [
-        Segment(
-            joined + joins, joins, sql.SQL("first.value < 'NaN'"), (value, *keys), _by_value(leading.field, scope)
-        ),
+        Segment(joined + joins, joins, sql.SQL("first.value < 'NaN'"), (value, *keys), _by_value(leading.field, scope)),
         Segment(joined + joins, joins, sql.SQL("first.value = 'NaN'"), keys),
         Segment(joins, joins, none, keys, by_time),
     ]

@@ -100,15 +100,14 @@ class _Shape:
     def order(self) -> sql.Composable:
         """By the names of `columns`."""
         return sql.SQL(", ").join(
-            [
-                sql.SQL("{} DESC" if key.descending else "{}").format(_key(n))
-                for n, key in enumerate(self.part.keys)
-            ]
+            [sql.SQL("{} DESC" if key.descending else "{}").format(_key(n)) for n, key in enumerate(self.part.keys)]
         )
 
     def walk(self, walk: Walk) -> sql.Composed:
         """The index's entries in order."""
-        return sql.SQL("SELECT {id}, {column} FROM {source} WHERE {condition} AND {floor} ORDER BY {column}{way}").format(
+        return sql.SQL(
+            "SELECT {id}, {column} FROM {source} WHERE {condition} AND {floor} ORDER BY {column}{way}"
+        ).format(
             id=sql.Identifier(walk.alias, "run_id"),
             column=sql.Identifier(walk.alias, walk.column),
             source=sql.SQL(walk.source),
@@ -131,33 +130,31 @@ async def read(
     """At most `limit` rows of a part, behind the place, in order."""
     found: list[Row] = []
     start = Start(place)
-    shape = _Shape(search, number, start)
-    if not search.experiment_ids or not handles.any_in(shape.terms):
-        return await _all(conn, shape, limit)
+    if not search.experiment_ids or not handles.any_in(handles.terms(search.filter)):
+        return await _all(conn, _Shape(search, number, start), limit)
+    shape = _Shape(search, number, start, _FENCE)
     block = min(limit, effort.look)
     while shape.part.walk:
-        rows, entries, last = await _look(conn, _Shape(search, number, start, _FENCE), limit - len(found), block)
+        rows, entries, last = await _look(conn, shape, shape.part.walk, limit - len(found), block)
         found += rows
         if len(found) == limit or entries < block:
             return found
         start = Start(place, last)
+        shape = _Shape(search, number, start, _FENCE)
         if not rows or (expected := (limit - len(found)) * entries / len(rows)) > _DENSE * limit:
             break
         block = math.ceil(1.5 * expected)
-    sifted = await _sift(conn, _Shape(search, number, start, _FENCE), limit - len(found), effort)
+    sifted = await _sift(conn, shape, limit - len(found), effort)
     if sifted is None:
         sifted = await _all(conn, _Shape(search, number, start), limit - len(found))
     return found + sifted
 
 
-async def _look(conn: Connection, shape: _Shape, limit: int, block: int) -> tuple[list[Row], int, object]:
+async def _look(conn: Connection, shape: _Shape, walk: Walk, limit: int, block: int) -> tuple[list[Row], int, object]:
     """The rows among the next entries of the index, how many entries there were, and the first key of the last.
 
     Of entries whose first key is the last one's, more may follow: they are left for then.
     """
-    walk = shape.part.walk
-    if walk is None:
-        raise ValueError("no index has this order")
     statement = sql.SQL(
         "WITH walked AS MATERIALIZED ({walk} LIMIT %(block)s),"
         " seen AS MATERIALIZED (SELECT count(*) AS entries, {last}({column}) AS last FROM walked)"
@@ -258,7 +255,9 @@ async def _thin(conn: Connection, ranges: Sequence[sql.Composed], scope: Scope, 
     """The first of these queries that finds few."""
     if not ranges:
         return None
-    counts = [sql.SQL("(SELECT count(*) FROM ({} LIMIT {}) AS ids)").format(one, sql.Literal(few + 1)) for one in ranges]
+    counts = [
+        sql.SQL("(SELECT count(*) FROM ({} LIMIT {}) AS ids)").format(one, sql.Literal(few + 1)) for one in ranges
+    ]
     (row,) = await _rows(conn, sql.SQL("SELECT {}").format(sql.SQL(", ").join(counts)), scope)
     return next((one for one, count in zip(ranges, row, strict=True) if count <= few), None)
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -35,11 +35,9 @@ class RunPlace:
     deleted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LatestMetric:
-    """A row of `metric_latest`, which the metric writer keeps."""
+class LatestMetric(NamedTuple):
+    """A row of `metric_latest`, which the metric writer keeps. A tuple: a page of runs has thousands."""
 
-    run_id: UUID
     key: str
     value: float
     step: int
@@ -116,18 +114,18 @@ async def find_many(conn: Connection, run_ids: Sequence[UUID]) -> dict[UUID, Run
 
 async def latest_metrics(conn: Connection, run_ids: Sequence[UUID]) -> Mapping[UUID, list[LatestMetric]]:
     """The latest point of each series of these runs, by key."""
-    async with conn.cursor(row_factory=class_row(LatestMetric)) as cursor:
-        await cursor.execute(
-            "SELECT run_id, key, value, step, time_ms,"
-            " CASE WHEN has_extremes THEN least END AS least, CASE WHEN has_extremes THEN greatest END AS greatest"
-            " FROM tracking.metric_latest"
-            " WHERE run_id = ANY(%(ids)s) ORDER BY run_id, key",
-            {"ids": list(run_ids)},
-        )
-        found: defaultdict[UUID, list[LatestMetric]] = defaultdict(list)
-        for row in await cursor.fetchall():
-            found[row.run_id].append(row)
-        return found
+    cursor = conn.cursor(binary=True)  # numbers take half the time to read
+    await cursor.execute(
+        "SELECT i.number, m.key, m.value, m.step, m.time_ms,"
+        " CASE WHEN m.has_extremes THEN m.least END AS least, CASE WHEN m.has_extremes THEN m.greatest END AS greatest"
+        " FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS i (run_id, number)"
+        " JOIN tracking.metric_latest m ON m.run_id = i.run_id ORDER BY i.number, m.key",
+        {"ids": list(run_ids)},
+    )
+    found: defaultdict[UUID, list[LatestMetric]] = defaultdict(list)
+    for number, *metric in await cursor.fetchall():
+        found[run_ids[number - 1]].append(LatestMetric._make(metric))
+    return found
 
 
 async def set_state(conn: Connection, run_id: UUID, state: str, end_ms: int | None) -> None:
