@@ -234,3 +234,11 @@ def test_the_largest_filter_is_answered(found: Finder) -> None:
     assert {hit.id for hit in found.all(tree, [], [1], 100)} == {
         run.run_id for run in found.runs if run.experiment_id == 1 and matches(tree, run)
     }
+
+
+def test_more_texts_than_the_index_is_asked_for_are_compared(found: Finder) -> None:
+    tree = Comparison(Field(Kind.PARAM, "a"), "IN", ("x", *(f"no {number}" for number in range(1_000))))
+    orders = [Order(Field(Kind.METRIC, "a"), descending=True)]
+    wanted = [run for run in found.runs if run.experiment_id == 1 and run.params.get("a") == "x"]
+    assert wanted
+    assert [hit.id for hit in found.all(tree, orders, [1], 5)] == [run.run_id for run in ordered(wanted, orders)]

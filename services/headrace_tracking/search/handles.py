@@ -28,6 +28,11 @@ def any_in(wanted: Sequence[Filter]) -> bool:
     return any(_entries(term) or _is_range(term) for term in wanted)
 
 
+def is_entry(term: Filter) -> bool:
+    """Whether rows found by its token fulfil it, but for hashes that are equal by chance."""
+    return isinstance(term, Comparison) and bool(_entries(term))
+
+
 def kinds(tree: Filter) -> frozenset[Kind]:
     """What the fields in it belong to."""
     match tree:

@@ -181,74 +181,94 @@ async def _look(conn: Connection, shape: _Shape, walk: Walk, limit: int, block: 
 
 async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort) -> list[Row] | None:
     """The rows among those that an index finds; None when these are too many."""
-    walk = shape.part.walk
-    few = effort.few if walk else effort.most
-    ranges = handles.by_ranges(shape.terms, shape.scope)
-    rarest = await _thin(conn, ranges, shape.scope, effort.few)
-    tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
-    rest = shape.terms
-    if rarest is None and tokens is not None:
-        # What the row alone tells is told here, where it is read anyway.
-        rest = [term for term in shape.terms if not handles.kinds(term) <= _ROW_KINDS]
-        told = shape.all_of([term for term in shape.terms if handles.kinds(term) <= _ROW_KINDS])
-        # By itself inside: PostgreSQL would read the whole experiment from another index besides.
-        rarest = sql.SQL(
-            "SELECT r.run_id FROM (SELECT r.* FROM tracking.runs AS r WHERE {} OFFSET 0) AS r WHERE {} AND {}"
-        ).format(tokens, shape.held, told)
-    series = [term for term in rest if not handles.kinds(term) & _ROW_KINDS]
-    mixed = [term for term in rest if handles.kinds(term) & _ROW_KINDS]
-    branches = [
-        sql.SQL(
-            "(SELECT {columns} FROM (SELECT sieve.run_id FROM sieve LIMIT {few}) AS sieved{run}{joins}"
-            " WHERE (SELECT ids FROM counted) <= {few} AND {held} AND {part} AND {rest} AND {start}"
-            " ORDER BY {order} LIMIT %(limit)s)"
-        ).format(
-            columns=shape.columns,
-            few=sql.Literal(few),
-            run=shape.run_of("sieved"),
-            joins=shape.part.joins,
-            held=shape.held,
-            part=shape.part.condition,
-            rest=shape.all_of(rest),
-            start=shape.start,
-            order=shape.order,
-        )
-    ]
-    if walk:
-        branches.append(
-            sql.SQL(
-                "(SELECT {columns} FROM ({walk}) AS first{run}{further}"
-                " WHERE (SELECT ids FROM counted) BETWEEN {few} + 1 AND {most}"
-                # In this form it is a table in memory, asked for one entry after the other.
-                " AND (first.run_id IN (SELECT sieve.run_id FROM sieve)) IS TRUE AND {series}"
-                " AND {held} AND {part} AND {mixed} AND {start} ORDER BY {order} LIMIT %(limit)s)"
-            ).format(
-                columns=shape.columns,
-                walk=shape.walk(walk),
-                run=shape.run_of("first"),
-                further=shape.part.further,
-                few=sql.Literal(few),
-                most=sql.Literal(effort.most),
-                series=shape.all_of(series, "first"),
-                held=shape.held,
-                part=shape.part.condition,
-                mixed=shape.all_of(mixed),
-                start=shape.start,
-                order=shape.order,
-            )
-        )
+    sieve = await _sieve(conn, shape, effort.few)
+    if sieve is None:
+        return None
+    few = effort.few if shape.part.walk else effort.most
+    ways = [_put_in_order(shape, sieve.rest, few)]
+    if shape.part.walk:
+        ways.append(_walk_among(shape, shape.part.walk, sieve.rest, few, effort.most))
     statement = sql.SQL(
         "WITH sieve AS MATERIALIZED ({ids} LIMIT {most} + 1),"
         " counted AS MATERIALIZED (SELECT count(*) AS ids FROM sieve)"
-        " SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({branches}) AS found ON true ORDER BY {order}"
+        " SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({ways}) AS found ON true ORDER BY {order}"
     ).format(
-        ids=rarest if rarest is not None else ranges[0],
+        ids=sieve.ids,
         most=sql.Literal(effort.most),
-        branches=sql.SQL(" UNION ALL ").join(branches),
+        ways=sql.SQL(" UNION ALL ").join(ways),
         order=shape.order,
     )
     rows = await _rows(conn, statement, shape.scope, limit=limit)
     return None if rows[0][0] > effort.most else [row[1:] for row in rows if row[1] is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sieve:
+    """A query for ids that an index answers, and the terms that it leaves to be told."""
+
+    ids: sql.Composable
+    rest: Sequence[Filter]
+
+
+async def _sieve(conn: Connection, shape: _Shape, few: int) -> _Sieve | None:
+    """The range of a metric that has few runs, else params and tags, else a range; None where there is neither."""
+    ranges = handles.by_ranges(shape.terms, shape.scope)
+    thin = await _thin(conn, ranges, shape.scope, few)
+    tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
+    if thin is None and tokens is not None:
+        # What the row alone tells is told here, where it is read anyway; what the index told is compared at the end, for
+        # the few that are left. The index by itself inside: PostgreSQL would read the whole experiment from another.
+        told = [term for term in shape.terms if handles.kinds(term) <= _ROW_KINDS and not handles.is_entry(term)]
+        ids = sql.SQL(
+            "SELECT r.run_id FROM (SELECT r.* FROM tracking.runs AS r WHERE {} OFFSET 0) AS r WHERE {} AND {}"
+        ).format(tokens, shape.held, shape.all_of(told))
+        return _Sieve(ids, [term for term in shape.terms if term not in told])
+    return _Sieve(ranges[0] if thin is None else thin, shape.terms) if ranges else None
+
+
+def _put_in_order(shape: _Shape, rest: Sequence[Filter], few: int) -> sql.Composed:
+    """All runs of the sieve in order, where they are few."""
+    return sql.SQL(
+        "(SELECT {columns} FROM (SELECT sieve.run_id FROM sieve LIMIT {few}) AS sieved{run}{joins}"
+        " WHERE (SELECT ids FROM counted) <= {few} AND {held} AND {part} AND {rest} AND {start}"
+        " ORDER BY {order} LIMIT %(limit)s)"
+    ).format(
+        columns=shape.columns,
+        few=sql.Literal(few),
+        run=shape.run_of("sieved"),
+        joins=shape.part.joins,
+        held=shape.held,
+        part=shape.part.condition,
+        rest=shape.all_of(rest),
+        start=shape.start,
+        order=shape.order,
+    )
+
+
+def _walk_among(shape: _Shape, walk: Walk, rest: Sequence[Filter], few: int, most: int) -> sql.Composed:
+    """The index of the order, looking only at runs of the sieve, where they are more than few."""
+    of_series = [term for term in rest if not handles.kinds(term) & _ROW_KINDS]
+    return sql.SQL(
+        "(SELECT {columns} FROM ({walk}) AS first{run}{further}"
+        " WHERE (SELECT ids FROM counted) BETWEEN {few} + 1 AND {most}"
+        # In this form it is a table in memory, asked for one entry after the other.
+        " AND (first.run_id IN (SELECT sieve.run_id FROM sieve)) IS TRUE AND {of_series}"
+        " AND {held} AND {part} AND {others} AND {start} ORDER BY {order} LIMIT %(limit)s)"
+    ).format(
+        columns=shape.columns,
+        walk=shape.walk(walk),
+        run=shape.run_of("first"),
+        further=shape.part.further,
+        few=sql.Literal(few),
+        most=sql.Literal(most),
+        # Told by the id, before the run is read.
+        of_series=shape.all_of(of_series, "first"),
+        held=shape.held,
+        part=shape.part.condition,
+        others=shape.all_of([term for term in rest if term not in of_series]),
+        start=shape.start,
+        order=shape.order,
+    )
 
 
 async def _thin(conn: Connection, ranges: Sequence[sql.Composed], scope: Scope, few: int) -> sql.Composed | None:
