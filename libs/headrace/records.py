@@ -4,7 +4,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -19,8 +19,6 @@ from headrace.optional import arrow, pandas
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +117,11 @@ class Run:
             deleted=message.lifecycle_stage == tracking_pb2.LIFECYCLE_STAGE_DELETED,
             start_time=time_in(message, "start_time"),
             end_time=time_in(message, "end_time"),
-            params=_by_key(message.params),
+            params=dict(sorted(message.params.items())),
             metrics=metrics,
             least=least,
             greatest=greatest,
-            tags=_by_key(message.tags),
+            tags=dict(sorted(message.tags.items())),
             inputs=tuple(map(_input, message.inputs)),
         )
 
@@ -406,13 +404,7 @@ def time_in(message: Message, name: str) -> datetime | None:
     if not message.HasField(name):
         return None
     found: Timestamp = getattr(message, name)
-    # As its ToDatetime, in a third of the time.
-    return _EPOCH + timedelta(seconds=found.seconds, microseconds=found.nanos // 1000)
-
-
-def _by_key(entries: Mapping[str, str]) -> dict[str, str]:
-    # Not by items(), which for a map of protobuf asks for each entry by itself, in Python.
-    return dict(sorted(dict(entries).items()))
+    return found.ToDatetime(UTC)
 
 
 def _input(message: tracking_pb2.DatasetInput) -> DatasetInput:
