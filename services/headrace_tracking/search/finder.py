@@ -34,9 +34,10 @@ async def find(conn: Connection, search: Search, after: Place | None, limit: int
     """At most `limit` rows behind the place, in order. Raises InvalidField for a place that no row can have."""
     parts = segments(search.orders, search.table, search.scope())
     first, place = _read(after, parts)
+    memory = plans.Memory()
     hits: list[Hit] = []
     for number in range(first, len(parts)):
-        rows = await plans.read(conn, search, number, place, limit - len(hits), effort)
+        rows = await plans.read(conn, search, number, place, limit - len(hits), effort, memory)
         hits += [Hit(row[0], [number, *map(_written, row[1:])]) for row in rows]
         if len(hits) == limit:
             break

@@ -64,6 +64,18 @@ class Start:
     floor: object = None
 
 
+@dataclass(slots=True)
+class Memory:
+    """What reading one part of a result told, for the next."""
+
+    thin: int | None = None
+    """Which of the ranges of metrics has few runs."""
+    asked: bool = False
+    """Whether that is known."""
+    few: bool = False
+    """Whether an index finds few ids for the whole filter: then there is no need to look."""
+
+
 class _Shape:
     """The pieces of one statement over one part, with its parameters."""
 
@@ -125,17 +137,24 @@ class _Shape:
 
 
 async def read(
-    conn: Connection, search: Search, number: int, place: Sequence[object] | None, limit: int, effort: Effort
+    conn: Connection,
+    search: Search,
+    number: int,
+    place: Sequence[object] | None,
+    limit: int,
+    effort: Effort,
+    memory: Memory,
 ) -> list[Row]:
-    """At most `limit` rows of a part, behind the place, in order."""
+    """At most `limit` rows of a part, behind the place, in order. `memory` goes from part to part of one call."""
     found: list[Row] = []
     start = Start(place)
     if not search.experiment_ids or not handles.any_in(handles.terms(search.filter)):
         return await _all(conn, _Shape(search, number, start), limit)
     shape = _Shape(search, number, start, _FENCE)
     block = min(limit, effort.look)
-    while shape.part.walk:
-        rows, entries, last = await _look(conn, shape, shape.part.walk, limit - len(found), block)
+    while shape.part.walk and not memory.few:
+        walk = shape.part.walk
+        rows, entries, last = await _look(conn, shape, walk, limit - len(found), block, effort.few, memory)
         found += rows
         if len(found) == limit or entries < block:
             return found
@@ -144,21 +163,25 @@ async def read(
         if not rows or (expected := (limit - len(found)) * entries / len(rows)) > _DENSE * limit:
             break
         block = math.ceil(1.5 * expected)
-    sifted = await _sift(conn, shape, limit - len(found), effort)
+    sifted = await _sift(conn, shape, limit - len(found), effort, memory)
     if sifted is None:
         sifted = await _all(conn, _Shape(search, number, start), limit - len(found))
     return found + sifted
 
 
-async def _look(conn: Connection, shape: _Shape, walk: Walk, limit: int, block: int) -> tuple[list[Row], int, object]:
+async def _look(
+    conn: Connection, shape: _Shape, walk: Walk, limit: int, block: int, few: int, memory: Memory
+) -> tuple[list[Row], int, object]:
     """The rows among the next entries of the index, how many entries there were, and the first key of the last.
+
+    The same statement tells `memory` which range of a metric is thin.
 
     Of entries whose first key is the last one's, more may follow: they are left for then.
     """
     statement = sql.SQL(
         "WITH walked AS MATERIALIZED ({walk} LIMIT %(block)s),"
         " seen AS MATERIALIZED (SELECT count(*) AS entries, {last}({column}) AS last FROM walked)"
-        " SELECT seen.entries, seen.last, found.* FROM seen LEFT JOIN LATERAL ("
+        " SELECT {counts}, seen.entries, seen.last, found.* FROM seen LEFT JOIN LATERAL ("
         "SELECT {columns} FROM walked AS first{run}{further} WHERE {held} AND {part} AND {wanted} AND {start}"
         " AND (first.{column} <> seen.last OR seen.entries < %(block)s) ORDER BY {order} LIMIT %(limit)s"
         ") AS found ON true ORDER BY {order}"
@@ -166,6 +189,7 @@ async def _look(conn: Connection, shape: _Shape, walk: Walk, limit: int, block: 
         walk=shape.walk(walk),
         last=sql.SQL("min" if shape.part.keys[0].descending else "max"),
         column=sql.Identifier(walk.column),
+        counts=_counts(shape, memory, few),
         columns=shape.columns,
         run=shape.run_of("first"),
         further=shape.part.further,
@@ -176,12 +200,13 @@ async def _look(conn: Connection, shape: _Shape, walk: Walk, limit: int, block: 
         order=shape.order,
     )
     rows = await _rows(conn, statement, shape.scope, limit=limit, block=block)
-    return [row[2:] for row in rows if row[2] is not None], rows[0][0], rows[0][1]
+    _note(memory, rows[0][0])
+    return [row[3:] for row in rows if row[3] is not None], rows[0][1], rows[0][2]
 
 
-async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort) -> list[Row] | None:
+async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort, memory: Memory) -> list[Row] | None:
     """The rows among those that an index finds; None when these are too many."""
-    sieve = await _sieve(conn, shape, effort.few)
+    sieve = await _sieve(conn, shape, effort.few, memory)
     if sieve is None:
         return None
     few = effort.few if shape.part.walk else effort.most
@@ -199,6 +224,7 @@ async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort) -> 
         order=shape.order,
     )
     rows = await _rows(conn, statement, shape.scope, limit=limit)
+    memory.few = rows[0][0] <= effort.few
     return None if rows[0][0] > effort.most else [row[1:] for row in rows if row[1] is not None]
 
 
@@ -210,10 +236,13 @@ class _Sieve:
     rest: Sequence[Filter]
 
 
-async def _sieve(conn: Connection, shape: _Shape, few: int) -> _Sieve | None:
+async def _sieve(conn: Connection, shape: _Shape, few: int, memory: Memory) -> _Sieve | None:
     """The range of a metric that has few runs, else params and tags, else a range; None where there is neither."""
     ranges = handles.by_ranges(shape.terms, shape.scope)
-    thin = await _thin(conn, ranges, shape.scope, few)
+    if ranges and not memory.asked:
+        counts = sql.SQL("SELECT {}").format(_counts(shape, memory, few))
+        _note(memory, (await _rows(conn, counts, shape.scope))[0][0])
+    thin = None if memory.thin is None else ranges[memory.thin]
     tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
     if thin is None and tokens is not None:
         # What the row alone tells is told here, where it is read anyway; what the index told is compared at the end, for
@@ -271,15 +300,17 @@ def _walk_among(shape: _Shape, walk: Walk, rest: Sequence[Filter], few: int, mos
     )
 
 
-async def _thin(conn: Connection, ranges: Sequence[sql.Composed], scope: Scope, few: int) -> sql.Composed | None:
-    """The first of these queries that finds few."""
-    if not ranges:
-        return None
-    counts = [
-        sql.SQL("(SELECT count(*) FROM ({} LIMIT {}) AS ids)").format(one, sql.Literal(few + 1)) for one in ranges
-    ]
-    (row,) = await _rows(conn, sql.SQL("SELECT {}").format(sql.SQL(", ").join(counts)), scope)
-    return next((one for one, count in zip(ranges, row, strict=True) if count <= few), None)
+def _counts(shape: _Shape, memory: Memory, few: int) -> sql.Composable:
+    """An array that tells which range of a metric has few runs; empty where that is known."""
+    ranges = [] if memory.asked else handles.by_ranges(shape.terms, shape.scope)
+    thin = [sql.SQL("(SELECT count(*) <= {} FROM ({} LIMIT {}) AS ids)").format(few, one, few + 1) for one in ranges]
+    return sql.SQL("ARRAY[{}]::boolean[]").format(sql.SQL(", ").join(thin))
+
+
+def _note(memory: Memory, thin: Sequence[bool]) -> None:
+    if not memory.asked:
+        memory.asked = True
+        memory.thin = next((number for number, is_thin in enumerate(thin) if is_thin), None)
 
 
 async def _all(conn: Connection, shape: _Shape, limit: int) -> list[Row]:
