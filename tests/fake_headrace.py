@@ -31,6 +31,7 @@ from headrace.api.tracking.v1 import ingest_service_pb2 as ingest_wire
 from headrace.api.tracking.v1 import metrics_pb2, tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as tracking_wire
 from headrace_kit import errors
+from headrace_kit.testing.backends.processes import claimed_port
 
 Points = list[tuple[int, int, float]]
 
@@ -570,13 +571,15 @@ def handlers(service: Any, fake: object) -> grpc.GenericRpcHandler:
 
 @contextmanager
 def serving() -> Iterator[FakeHeadrace]:
-    """One that serves."""
+    """One that serves, on a port that stays its own while it is stopped."""
     fake = FakeHeadrace()
-    fake.start()
+    port, claim = claimed_port()
     try:
+        fake.start(port)
         yield fake
     finally:
         fake.stop()
+        claim.close()
 
 
 @contextmanager

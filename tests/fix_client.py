@@ -1,7 +1,6 @@
 """All services that a client needs, in this process, and a client that works with them."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +13,7 @@ from headrace_artifacts import app as artifacts
 from headrace_events import app as events
 from headrace_identity import app as identity
 from headrace_kit.bus.choose import open_bus
+from headrace_kit.testing.backends.processes import free_port
 from headrace_kit.topics import partition_counts
 from headrace_registry import app as registry
 from headrace_tracking import app as tracking
@@ -27,8 +27,7 @@ async def services(database: str, tmp_path: Path) -> AsyncIterator[Running]:
     await asyncio.to_thread(bus.ensure_topics, partition_counts())
     await asyncio.to_thread(bus.close)
     apps = (identity, tracking, artifacts, registry, events)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        here = f"127.0.0.1:{probe.getsockname()[1]}"
+    here = f"127.0.0.1:{free_port()}"
     # They ask one another: each must know the port before it is open.
     known = {"listen": here, "tracking": here, "artifacts": here, "registry": here, "identity": here}
     async with running(database, *apps, blobs_dir=tmp_path / "blobs", **known) as made:

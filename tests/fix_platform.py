@@ -151,7 +151,7 @@ def platform(
 
 
 def _build(backends: Backends, database: str, folder: Path) -> Platform:
-    ports = _free_ports(len(SERVICES) + 1)
+    ports = [free_port() for _ in range(len(SERVICES) + 1)]
     addresses = {name: f"127.0.0.1:{port}" for name, port in zip(SERVICES, ports, strict=False)}
     bucket = f"e2e-{secrets.token_hex(6)}"
     s3 = backends.s3
@@ -182,7 +182,7 @@ def _build(backends: Backends, database: str, folder: Path) -> Platform:
 def up(data: Path, environ: dict[str, str] | None = None) -> Iterator[str]:
     """`headrace up`; yields its URI once it is ready, and lets it drain."""
     command = [_headrace(), "up", "--data-dir", str(data)]
-    command += ["--http-port", "0", "--grpc-port", "0"]
+    command += ["--http-port", "0", "--grpc-port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}) as process:
         try:
             lines = iter(process.stdout or ())
@@ -191,13 +191,6 @@ def up(data: Path, environ: dict[str, str] | None = None) -> Iterator[str]:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
     assert process.returncode == 0
-
-
-def _free_ports(count: int) -> list[int]:
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return list(found)
 
 
 def _headrace() -> str:

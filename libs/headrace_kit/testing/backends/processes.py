@@ -235,13 +235,25 @@ def versitygw(folder: Path) -> ProcessServer[S3Address]:
 
 
 def free_port() -> int:
+    """As `claimed_port`, and claimed while this process lives."""
+    port, claim = claimed_port()
+    claim.detach()
+    return port
+
+
+def claimed_port() -> tuple[int, socket.socket]:
     """A TCP port of loopback that nothing uses now, below those that systems give to outgoing connections (Linux from
     32768, others from 49152): a server that is down for a moment finds its port free again.
+
+    No other call, in whatever process, gets it until the socket is closed: this is bound to the UDP port of that number.
     """
     for port in random.sample(range(20_000, 32_768), 1_000):
+        claim = socket.socket(type=socket.SOCK_DGRAM)
         with contextlib.suppress(OSError), socket.socket() as probe:
+            claim.bind((_HOST, port))
             probe.bind((_HOST, port))
-            return port
+            return port, claim
+        claim.close()
     raise BackendError("no free TCP port between 20000 and 32767")
 
 
