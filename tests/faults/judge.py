@@ -27,6 +27,9 @@ class Totals:
     points: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(self.schedules + other.schedules, self.points + other.points, self.failures + other.failures)
+
     def __str__(self) -> str:
         points = self.points
         return (

@@ -1,9 +1,10 @@
 """Plays seeded schedules of faults under load, and counts: points acknowledged, lost, doubled. `make faults` runs it.
 
-    python tests/faults/run.py --count 500 --seed 1
+    python tests/faults/run.py --count 500 --seed 1 --jobs 2
 
-Every schedule is made from its seed alone: `--seed S --count 1` plays schedule S again. Ctrl-C ends the play with the
-totals of the schedules until then, and says with which seed to go on.
+Every schedule is made from its seed alone: `--seed S --count 1` plays schedule S again. So many jobs play at the same
+time, each on a place of its own. Ctrl-C ends the play when the schedules under way are over, with the totals until then,
+and says with which seed to go on.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +30,24 @@ CLIENTS: Final = 3
 _SYNC_S: Final = 120
 
 
+class Seeds:
+    """Hands each out once, to several plays at the same time."""
+
+    def __init__(self, seeds: Iterable[int]) -> None:
+        self._left = deque(seeds)
+
+    def __iter__(self) -> Iterator[int]:
+        while self._left:
+            try:
+                yield self._left.popleft()
+            except IndexError:  # another play had the last one
+                return
+
+    def end(self) -> list[int]:
+        """Hands out no more; those that are left."""
+        return list(iter(self))
+
+
 class Play:
     """Plays schedules, one after the other, on one place."""
 
@@ -38,8 +59,8 @@ class Play:
         self._clients = [Client(place.uri, place.folder, f"client-{number}") for number in range(CLIENTS)]
         self._records: list[Path] = []
 
-    def play(self, seeds: Sequence[int]) -> None:
-        """Plays these. Ctrl-C gives up the one that is under way, which does not count."""
+    def play(self, seeds: Iterable[int]) -> None:
+        """Plays these."""
         try:
             for seed in seeds:
                 began = time.monotonic()
@@ -50,10 +71,6 @@ class Play:
                 self._say(f"seed {seed}, {time.monotonic() - began:.1f} s: {_told(seed)}")
                 for verdict in self._judge.verdicts(wait=False):
                     self._look_at(verdict)
-        except KeyboardInterrupt:
-            left = seeds[self.totals.schedules :]
-            self._say(f"interrupted; go on with: make faults SEED={left[0]} COUNT={len(left)}")
-            self._place.restart()
         finally:
             for client in self._clients:
                 client.kill()
@@ -96,8 +113,24 @@ class Play:
         self._say(self.totals.failures[-1])
 
 
-def play_all(seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Totals:
-    """Plays them all on one place; says every failing seed with its schedule."""
+def play_all(seeds: Iterable[int], folder: Path, say: Callable[[str], None], jobs: int = 1) -> Totals:
+    """Plays them all on so many places; says every failing seed with its schedule. Ctrl-C ends it early."""
+    left = Seeds(seeds)
+    with ThreadPoolExecutor(jobs) as pool:
+        plays = [pool.submit(_play, left, folder / f"place-{number}", say) for number in range(jobs)]
+        try:
+            wait(plays, return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            say("interrupted; waiting for the schedules under way")
+            if rest := left.end():
+                say(f"go on with: make faults SEED={rest[0]} COUNT={len(rest)}")
+        finally:
+            left.end()
+    return sum((play.result() for play in plays), Totals())
+
+
+def _play(seeds: Seeds, folder: Path, say: Callable[[str], None]) -> Totals:
+    folder.mkdir()
     with open_place(folder) as place, open_judge(place.uri, folder) as judge:
         play = Play(place, judge, say)
         play.play(seeds)
@@ -142,15 +175,21 @@ def _sync(client: Client) -> None:
         raise Died(f"headrace sync left {left}: {done.stdout}{done.stderr[-3000:]}")
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")  # in one piece: others may say something now
+    sys.stdout.flush()
+
+
 def main() -> None:
     """For `make faults`; exit code 1 when a schedule failed, and then the logs stay."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="headrace-faults-"))
-    totals = play_all(range(asked.seed, asked.seed + asked.count), folder, lambda line: print(line, flush=True))
+    totals = play_all(range(asked.seed, asked.seed + asked.count), folder, _say, asked.jobs)
     print(totals)
     if totals.failures:
         sys.exit(f"logs and records are in {folder}; play a seed again with: make faults SEED=<seed> COUNT=1")
