@@ -19,9 +19,12 @@ demo: .venv/ready ## start Headrace, run the cookie factory to its end, stop
 up: .venv/ready ## start Headrace and leave it running (Ctrl-C stops it)
 	@$(BIN)/headrace up --data-dir .run/data
 
-test: .venv/ready ## all tests, on real PostgreSQL, Kafka and MinIO
+# Tests mostly wait for one another's processes. Each job has backends of its own.
+JOBS ?= 2
+
+test: .venv/ready ## all tests, on real PostgreSQL, Kafka and MinIO; JOBS=2 at the same time
 	@$(BIN)/python -m headrace_kit.testing.backends install
-	$(SHORT_JAVA) $(BIN)/pytest -m "not docker and not faults"
+	$(SHORT_JAVA) $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "not docker and not faults"
 
 test-docker: .venv/ready ## the tests that need a Docker engine: testcontainers and the Headrace image
 	$(BIN)/pytest -m docker
@@ -62,9 +65,9 @@ bench-long: .venv/ready ## what `make bench` leaves out for its length: a millio
 COUNT ?= 500
 SEED ?= 1
 
-faults: .venv/ready ## kill -9 and freeze every process under load: COUNT=500 schedules from SEED=1 on; before the first, full disks
+faults: .venv/ready ## kill -9 and freeze every process under load: COUNT=500 schedules from SEED=1 on, JOBS=2 at a time; before the first, full disks
 	@if [ $(SEED) = 1 ]; then $(SHORT_JAVA) $(MAY_MOUNT) $(BIN)/pytest tests/faults/test_full_disks.py; fi
-	@$(SHORT_JAVA) PYTHONPATH=tests $(BIN)/python tests/faults/run.py --count $(COUNT) --seed $(SEED)
+	@$(SHORT_JAVA) PYTHONPATH=tests $(BIN)/python tests/faults/run.py --count $(COUNT) --seed $(SEED) --jobs $(JOBS)
 
 lock: ## write requirements/*.txt anew from pyproject.toml
 	tools/lock.sh

@@ -1,10 +1,30 @@
 """What all tests share."""
 
 from pathlib import Path
+from typing import Final, cast
 
 import pytest
 
 pytest_plugins = ["fix_backends", "fix_client", "fix_platform"]
+
+_ORDER: Final = ("faults", "contract", "service", "e2e", "unit")
+_TESTS: Final = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For processes that share the tests (`make test`): the long ones come first, so that all end at the same time, and
+    those of the platform go to one process, so that only one starts it.
+    """
+    items.sort(key=_turn)
+    for item in items:
+        if "platform" in cast("pytest.Function", item).fixturenames:
+            item.add_marker(pytest.mark.xdist_group("platform"))
+
+
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.relative_to(_TESTS).parts[0]
+    return _ORDER.index(folder) if folder in _ORDER else len(_ORDER)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from headrace.ingest.spool import Owner, SpoolFile
 
 
 @pytest.mark.real
-@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
     said: list[str] = []
