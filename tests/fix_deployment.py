@@ -175,7 +175,7 @@ class Watcher:
         return [f"{entry.what} {entry.version}" for entry in reversed(entries)]
 
     async def until(
-        self, happens: Callable[[deployment_pb2.Deployment], object], name: str = "wine", seconds: float = 30
+        self, happens: Callable[[deployment_pb2.Deployment], object], name: str = "wine", seconds: float = 60
     ) -> deployment_pb2.Deployment:
         """Waits until it is true of the deployment."""
         deadline = time.monotonic() + seconds
@@ -197,7 +197,7 @@ class Watcher:
 
     async def routed(self, happens: Callable[[deployment_pb2.Route], object], name: str = "wine") -> Any:
         """Waits until it is true of the route that routers are told."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (found := self.route(name)) is None or not happens(found):
             assert time.monotonic() < deadline, f"did not happen in time; it is {found}"
             await asyncio.sleep(0.02)

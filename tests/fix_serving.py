@@ -62,7 +62,7 @@ def served(folder: Path, *arguments: str, log: Path) -> Iterator[Served]:
             process.kill()
 
 
-def eventually(happens: Callable[[], object], seconds: float = 20) -> None:
+def eventually(happens: Callable[[], object], seconds: float = 60) -> None:
     """Waits until it is true."""
     deadline = time.monotonic() + seconds
     while not happens():

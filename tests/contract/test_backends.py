@@ -53,7 +53,7 @@ def use_kafka(servers: str) -> int:
         kept = TopicPartition("kept", 0)
         consumer.assign([kept])
         (end,) = consumer.end_offsets([kept]).values()
-        found, deadline = 0, time.monotonic() + 20
+        found, deadline = 0, time.monotonic() + 60
         while (consumer.position(kept) or 0) < end and time.monotonic() < deadline:
             found += sum(len(records) for records in consumer.poll(timeout_ms=500).values())
         return found

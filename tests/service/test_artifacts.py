@@ -184,7 +184,7 @@ def read_events(bus: Bus, count: int) -> list[CloudEvent]:
     """Waits for so many, and a little for more."""
     with contextlib.closing(bus.reader([ARTIFACTS.name], {})) as reader:
         found: list[CloudEvent] = []
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(found) < count and time.monotonic() < deadline:
             found += map(from_received, reader.poll(0.5))
         return found + [from_received(record) for record in reader.poll(0.7)]

@@ -91,6 +91,6 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_import_takes_less_than_100_ms() -> None:
-    # The smallest of several, as other processes share the machine. About 12 ms on a quiet one.
-    program = "import time; t = time.perf_counter(); import headrace; print(time.perf_counter() - t)"
+    # Of CPU, and the smallest of several, as other processes share the machine. About 12 ms on a quiet one.
+    program = "import time; t = time.process_time(); import headrace; print(time.process_time() - t)"
     assert min(float(run(program)) for _ in range(5)) < 0.1
