@@ -35,6 +35,7 @@ from headrace_tracking import chunks
 from headrace_tracking.archiver.step import Archiver, When
 from headrace_tracking.archives import Archives
 from headrace_tracking.columns import Columns, Zstd
+from headrace_tracking.segments import Segments
 from headrace_tracking.writer.applier import connect
 from headrace_tracking.writer.store import Series, add_chunks
 
@@ -93,7 +94,7 @@ def _fill(database: str, run_id: str, key: str, count: int, chunk_points: int) -
     points = Columns(steps, 1_700_000_000_000 + np.cumsum(rng.integers(5, 60, count)), values)
     with closing(connect(database)) as conn:
         series = Series("default", uuid.UUID(run_id), key, False)
-        add_chunks(conn, ((series, chunk) for chunk in chunks.cut(points, Zstd(), chunk_points)))
+        add_chunks(conn, ((series, chunk) for _, chunk in chunks.cut(Segments.of([points]), Zstd(), chunk_points)))
 
 
 def _archive(database: str, folder: str, run_id: str) -> tuple[Path, float]:

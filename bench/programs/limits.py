@@ -13,6 +13,7 @@ from headrace.ingest.columns import Block
 from headrace.ingest.frames import Limits, make_frames
 from headrace_tracking import chunks
 from headrace_tracking.columns import Columns, Zstd
+from headrace_tracking.segments import Segments
 from programs.wire import given, hear, now, say
 
 _METHOD = "/bench.Echo/Echo"
@@ -58,7 +59,8 @@ def _kafka(asked: dict[str, Any]) -> None:
 def _copy(asked: dict[str, Any]) -> None:
     values = np.random.default_rng(1).normal(1.0, 0.1, asked["points"])
     steps = np.arange(asked["points"])
-    (chunk,) = chunks.cut(Columns(steps, steps + 1_700_000_000_000, values), Zstd(), asked["points"])
+    points = Columns(steps, steps + 1_700_000_000_000, values)
+    ((_, chunk),) = chunks.cut(Segments.of([points]), Zstd(), asked["points"])
     with psycopg.connect(asked["where"], autocommit=True) as conn:
         conn.execute("SET synchronous_commit = off")  # as Headrace's writer
         conn.execute("CREATE TABLE IF NOT EXISTS limit_chunks (series int, first bigint, points int, data bytea)")

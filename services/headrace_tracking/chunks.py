@@ -6,10 +6,10 @@ the lowest bytes of all numbers come first, then the next: mostly zeros, of whic
 this takes 7.6 bytes a point where plain columns take 10, and compresses in a sixth of the time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import isnan
-from typing import Final
+from itertools import repeat
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from headrace_tracking import bins
 from headrace_tracking.bins import Levels
-from headrace_tracking.columns import BadColumns, Columns, Ints, Zstd
+from headrace_tracking.columns import BadColumns, Columns, Zstd, bits
+from headrace_tracking.segments import Segments
 
 MOST_POINTS: Final = 10_000
 """In a chunk: large enough that rows do not rule, small enough to be read for one page."""
@@ -25,11 +26,8 @@ MOST_POINTS: Final = 10_000
 LEAST_BINNED: Final = 2048
 """Points of a chunk that keeps bins: a smaller one is read as soon as its bins are, and there are many such to write."""
 
-_FEW: Final = 256  # of them Python finds the least sooner than numpy
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Where ordered points begin and end; by them chunks are found."""
 
     first_time_ms: int
@@ -47,8 +45,7 @@ class Place:
     first_row: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Points of one series in their order."""
 
     points: int
@@ -77,21 +74,7 @@ class Stored:
 
 def ordered(columns: Columns) -> Columns:
     """The points in their order."""
-    times, steps = columns.times, columns.steps
-    rising = (times[1:] > times[:-1]) | ((times[1:] == times[:-1]) & (steps[1:] > steps[:-1]))
-    if rising.all():
-        return columns
-    return columns[np.lexsort((bits(columns), rank(columns), steps, times))]
-
-
-def rank(columns: Columns) -> NDArray[np.float64]:
-    """The values as they compete: NaN as 0, as MLflow has it."""
-    return np.where(np.isnan(columns.values), 0.0, columns.values)
-
-
-def bits(columns: Columns) -> Ints:
-    """The values' bits."""
-    return columns.values.view(np.int64)
+    return Segments.of([columns]).ordered().points
 
 
 def without_repeats(columns: Columns) -> Columns:
@@ -110,16 +93,6 @@ def absent(columns: Columns, present: Columns) -> Columns:
     return columns[~np.isin(_rows(columns), _rows(present))]
 
 
-def latest(columns: Columns) -> int:
-    """The index of the latest point: the greatest by (step, time, value), NaN taken as 0. Needs at least one point."""
-    top = np.flatnonzero(columns.steps == columns.steps.max())
-    if len(top) > 1:
-        top = top[columns.times[top] == columns.times[top].max()]
-    if len(top) > 1:
-        top = top[[np.argmax(rank(columns[top]))]]
-    return int(top[0])
-
-
 def count_before(columns: Columns, time_ms: int, step: int) -> int:
     """How many of ordered points come before this time and step."""
     earlier = int(np.searchsorted(columns.times, time_ms))
@@ -127,58 +100,50 @@ def count_before(columns: Columns, time_ms: int, step: int) -> int:
     return earlier + int((same < step).sum())
 
 
-def extremes(columns: Columns) -> tuple[float | None, float | None]:
-    """The least and the greatest value, NaN left out; None where nothing else is left. Needs at least one point."""
-    least = np.fmin.reduce(columns.values).item()
-    return (None, None) if isnan(least) else (least, np.fmax.reduce(columns.values).item())
-
-
-def cut(columns: Columns, zstd: Zstd, most_points: int = MOST_POINTS) -> Iterator[Chunk]:
-    """Chunks of ordered points."""
-    for part in _parts(columns, most_points):
-        yield _chunk(part, zstd, _pack(part, zstd), None)
+def cut(series: Segments, zstd: Zstd, most_points: int = MOST_POINTS) -> Iterator[tuple[int, Chunk]]:
+    """Chunks of ordered points, and the number of the series of each."""
+    owners, parts = series.cut(most_points)
+    block = _deltas(parts)
+    ends = zip(parts.starts.tolist(), parts.stops.tolist(), strict=True)
+    packed = (_pack(block[:, start:stop], zstd) for start, stop in ends)
+    return zip(owners.tolist(), _chunks(parts, packed, repeat(None), zstd), strict=True)
 
 
 def archived(
     columns: Columns, zstd: Zstd, archive_id: UUID, row_group: int, most_points: int = MOST_POINTS
 ) -> Iterator[Chunk]:
     """Chunks of ordered points, all that this row group has."""
-    first_row = 0
-    for part in _parts(columns, most_points):
-        yield _chunk(part, zstd, b"", Place(archive_id, row_group, first_row))
-        first_row += len(part)
+    _, parts = Segments.of([columns]).cut(most_points)
+    places = (Place(archive_id, row_group, start) for start in parts.starts.tolist())
+    return _chunks(parts, repeat(b""), places, zstd)
 
 
-def _chunk(part: Columns, zstd: Zstd, data: bytes, place: Place | None) -> Chunk:
-    binned = len(part) >= LEAST_BINNED
-    return Chunk(
-        len(part),
-        bounds(part),
-        *extent(part.steps),
-        data=data,
-        step_bins=bins.levels(part.steps, part.values, zstd) if binned else None,
-        time_bins=bins.levels(part.times, part.values, zstd) if binned else None,
-        place=place,
-    )
+def _chunks(parts: Segments, data: Iterable[bytes], places: Iterable[Place | None], zstd: Zstd) -> Iterator[Chunk]:
+    if not len(parts):
+        return
+    steps, starts = parts.points.steps, parts.starts
+    least, greatest = np.minimum.reduceat(steps, starts), np.maximum.reduceat(steps, starts)
+    columns = (parts.sizes, least, greatest)
+    facts = zip(*(column.tolist() for column in columns), bounds(parts), data, places)  # noqa: B905 - two may be endless
+    for number, (points, first, last, between, packed, place) in enumerate(facts):
+        part = parts[number] if points >= LEAST_BINNED else None
+        yield Chunk(
+            points,
+            between,
+            first,
+            last,
+            data=packed,
+            step_bins=bins.levels(part.steps, part.values, zstd) if part else None,
+            time_bins=bins.levels(part.times, part.values, zstd) if part else None,
+            place=place,
+        )
 
 
-def _parts(columns: Columns, most_points: int) -> Iterator[Columns]:
-    for start in range(0, len(columns), most_points):
-        yield columns[start : start + most_points]
-
-
-def bounds(columns: Columns) -> Bounds:
-    """Of ordered points, at least one."""
-    times, steps = columns.times, columns.steps
-    return Bounds(int(times[0]), int(steps[0]), int(times[-1]), int(steps[-1]))
-
-
-def extent(numbers: Ints) -> tuple[int, int]:
-    """The least and the greatest, of at least one."""
-    if len(numbers) <= _FEW:
-        few = numbers.tolist()
-        return min(few), max(few)
-    return int(numbers.min()), int(numbers.max())
+def bounds(parts: Segments) -> Iterator[Bounds]:
+    """Of each one's ordered points."""
+    times, steps, first, last = parts.points.times, parts.points.steps, parts.starts, parts.stops - 1
+    columns = (times[first], steps[first], times[last], steps[last])
+    return map(Bounds, *(column.tolist() for column in columns))
 
 
 def unpack(points: int, data: bytes, zstd: Zstd) -> Columns:
@@ -194,11 +159,19 @@ def unpack(points: int, data: bytes, zstd: Zstd) -> Columns:
     return Columns(np.cumsum(block[0]), np.cumsum(block[1]), block[2].astype(np.int64, copy=False).view(np.float64))
 
 
-def _pack(columns: Columns, zstd: Zstd) -> bytes:
-    block = np.empty((3, len(columns)), "<i8")
-    block[0], block[1], block[2] = columns.steps, columns.times, bits(columns)
-    block[:2, 1:] -= block[:2, :-1].copy()
-    return zstd.compress(block.reshape(-1).view(np.uint8).reshape(-1, 8).T.tobytes())
+def _deltas(parts: Segments) -> NDArray[np.int64]:
+    """Three rows: steps and times of each less those before, of each part's first less nothing; values' bits."""
+    points, starts = parts.points, parts.starts
+    block = np.empty((3, len(points)), "<i8")
+    for row, column in zip(block, (points.steps, points.times), strict=False):
+        row[1:] = column[1:] - column[:-1]
+        row[starts] = column[starts]
+    block[2] = bits(points)
+    return block
+
+
+def _pack(block: NDArray[np.int64], zstd: Zstd) -> bytes:
+    return zstd.compress(np.frombuffer(block.tobytes(), np.uint8).reshape(-1, 8).T.tobytes())
 
 
 def _rows(columns: Columns) -> NDArray[np.void]:

@@ -1,8 +1,8 @@
 """The columns of a frame, between their bytes (`MetricColumns`) and numpy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import zstandard
@@ -19,7 +19,6 @@ _POINT_BYTES: Final = 28  # at most: two varints of 10 bytes and a double
 _MARGIN_BYTES: Final = 64  # tags and lengths of the three columns
 _TAGS: Final = {0x0A: 0, 0x12: 1, 0x1A: 2}  # fields 1 to 3, each as bytes with their length
 _VARINT_BYTES: Final = 10
-_LARGE_BYTES: Final = 8192  # from here on reading the bytes ourselves is faster
 
 
 class BadColumns(Exception):  # noqa: N818 - says what it is
@@ -54,6 +53,23 @@ class Columns:
         )
 
 
+class Coded(NamedTuple):
+    """Columns as they come in a frame."""
+
+    data: bytes
+    encoding: metrics_pb2.Encoding
+    points: int
+    """By the frame's header."""
+
+
+class _Fields(NamedTuple):
+    """Of a `MetricColumns`, its packed fields, none of them empty but for the missing ones."""
+
+    steps: bytes
+    times: bytes
+    values: bytes
+
+
 class Zstd:
     """A compressor and a decompressor, kept because making them takes longer than a small chunk. For one thread."""
 
@@ -77,6 +93,16 @@ class Zstd:
             raise BadColumns(f"cannot be decompressed: {error}") from error
 
 
+def rank(columns: Columns) -> Floats:
+    """The values as they compete: NaN as 0, as MLflow has it."""
+    return np.where(np.isnan(columns.values), 0.0, columns.values)
+
+
+def bits(columns: Columns) -> Ints:
+    """The values' bits."""
+    return columns.values.view(np.int64)
+
+
 def packed(column: Ints | Floats) -> bytes:
     """A column as plain memory on the wire: 8 bytes a number, little-endian."""
     return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
@@ -92,19 +118,56 @@ def encode(columns: Columns) -> bytes:
     return message.SerializeToString()
 
 
-def decode(data: bytes, encoding: metrics_pb2.Encoding, points: int, zstd: Zstd) -> Columns:
-    """The inverse; raises BadColumns when the bytes are damaged or do not hold exactly so many points."""
-    if encoding == metrics_pb2.ENCODING_ZSTD:
-        data = zstd.decompress(data, _MARGIN_BYTES + points * _POINT_BYTES)
-    elif encoding != metrics_pb2.ENCODING_UNSPECIFIED:
-        raise BadColumns(f"has the encoding {encoding}, which is not known")
-    steps, times, values = (_split(data) if len(data) >= _LARGE_BYTES else None) or _parse(data)
+def decode_all(frames: Sequence[Coded], zstd: Zstd) -> list[Columns | BadColumns]:
+    """The inverse, of many frames at once: the points of each, or why its bytes do not hold exactly so many."""
+    if not frames:
+        return []
+    plain = [_plain(frame, zstd) for frame in frames]
+    usual: list[_Fields] = []
+    for data in plain:
+        fields = None if isinstance(data, BadColumns) else _fields(data)
+        if fields is None:
+            break
+        usual.append(fields)
+    points = np.array([frame.points for frame in frames], np.int64)
+    if len(usual) == len(frames) and points.all():
+        together = _read(usual, points)
+        if together is not None:
+            return list(together)
+    # Any of them is of another form, or damaged: one by one, which takes longer, to see which.
+    return [_parsed(data, frame.points) for data, frame in zip(plain, frames, strict=True)]
+
+
+def _plain(frame: Coded, zstd: Zstd) -> bytes | BadColumns:
+    if frame.encoding == metrics_pb2.ENCODING_UNSPECIFIED:
+        return frame.data
+    if frame.encoding != metrics_pb2.ENCODING_ZSTD:
+        return BadColumns(f"has the encoding {frame.encoding}, which is not known")
+    try:
+        return zstd.decompress(frame.data, _MARGIN_BYTES + frame.points * _POINT_BYTES)
+    except BadColumns as error:
+        return error
+
+
+def _parsed(data: bytes | BadColumns, points: int) -> Columns | BadColumns:
+    """Every form that protobuf allows."""
+    if isinstance(data, BadColumns):
+        return data
+    try:
+        message = metrics_pb2.MetricColumns.FromString(data)
+    except DecodeError as error:
+        return BadColumns(f"is no MetricColumns: {error}")
+    steps, times, values = message.step_deltas, message.time_deltas, message.values
     if not len(steps) == len(times) == len(values) == points:
-        raise BadColumns(
+        return BadColumns(
             f"holds {len(steps)} steps, {len(times)} times and {len(values)} values, where the series count {points}"
         )
     # Differences wrap around: so does their sum, and every int64 comes back.
-    return Columns(np.cumsum(steps), np.cumsum(times), values)
+    return Columns(
+        np.cumsum(np.fromiter(steps, np.int64, points)),
+        np.cumsum(np.fromiter(times, np.int64, points)),
+        np.fromiter(values, np.float64, points),
+    )
 
 
 def _deltas(column: Ints) -> Ints:
@@ -113,26 +176,41 @@ def _deltas(column: Ints) -> Ints:
     return deltas
 
 
-def _split(data: bytes) -> tuple[Ints, Ints, Floats] | None:
-    """Reads the form every writer of packed fields makes, each column once; None for anything else.
-
-    Of 10,000 points 7 times faster than through the message, whose fields reach numpy number by number (30 ns each);
-    of 100 points slower.
-    """
-    raw = np.frombuffer(data, np.uint8)
-    parts = [raw[:0], raw[:0], raw[:0]]
+def _fields(data: bytes) -> _Fields | None:
+    """The form every writer of packed fields makes, each column once; None for anything else."""
+    parts = [b"", b"", b""]
     at = 0
     while at < len(data):
         which = _TAGS.get(data[at])
         size, at = _length(data, at + 1)
-        if which is None or not 0 < size <= len(data) - at or len(parts[which]):
+        if which is None or not 0 < size <= len(data) - at or parts[which]:
             return None
-        parts[which] = raw[at : at + size]
+        parts[which] = data[at : at + size]
         at += size
-    steps, times = _varints(parts[0]), _varints(parts[1])
-    if steps is None or times is None or len(parts[2]) % 8:
+    return _Fields(*parts)
+
+
+def _read(frames: Sequence[_Fields], points: Ints) -> Iterator[Columns] | None:
+    """The points of each frame; None where one has not so many, or its varints are cut off or too long."""
+    steps = _varints([frame.steps for frame in frames], points)
+    times = _varints([frame.times for frame in frames], points)
+    sizes = np.array([len(frame.values) for frame in frames], np.int64)
+    if steps is None or times is None or not np.array_equal(sizes, 8 * points):
         return None
-    return _zigzag(steps), _zigzag(times), parts[2].view("<f8").astype(np.float64, copy=False)
+    values = np.frombuffer(b"".join([frame.values for frame in frames]), "<f8").astype(np.float64, copy=False)
+    stops = np.cumsum(points)
+    found = Columns(
+        _sums(_zigzag(steps), stops - points, points), _sums(_zigzag(times), stops - points, points), values
+    )
+    ends = stops.tolist()
+    return (found[start:stop] for start, stop in zip([0, *ends], ends, strict=False))
+
+
+def _sums(deltas: Ints, starts: Ints, sizes: Ints) -> Ints:
+    """Running sums that begin anew at each start. Differences wrap around: so do their sums, and every int64 comes back."""
+    sums = np.cumsum(deltas)
+    before = sums[starts] - deltas[starts]
+    return sums - np.repeat(before, sizes)
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
@@ -147,12 +225,14 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
     return 0, at
 
 
-def _varints(raw: NDArray[np.uint8]) -> NDArray[np.uint64] | None:
-    """All varints of a packed field; None when the last is cut off or one has more than ten bytes."""
+def _varints(parts: Sequence[bytes], counts: Ints) -> NDArray[np.uint64] | None:
+    """All varints of these packed fields; None when one does not hold so many, ends within one, or one is too long."""
+    raw = np.frombuffer(b"".join(parts), np.uint8)
+    stops = np.cumsum([len(part) for part in parts])
     ends = np.flatnonzero(raw < 0x80)
-    if not len(raw):
-        return np.empty(0, np.uint64)
-    if not len(ends) or ends[-1] != len(raw) - 1:
+    # The varint that ends a field ends where the field does, and so many lie before it.
+    upto = np.cumsum(counts)
+    if len(ends) != upto[-1] or not np.array_equal(ends[upto - 1], stops - 1):
         return None
     if len(ends) == len(raw):
         return raw.astype(np.uint64)
@@ -173,16 +253,3 @@ def _varints(raw: NDArray[np.uint8]) -> NDArray[np.uint64] | None:
 def _zigzag(coded: NDArray[np.uint64]) -> Ints:
     one = np.uint64(1)
     return ((coded >> one) ^ (~(coded & one) + one)).view(np.int64)
-
-
-def _parse(data: bytes) -> tuple[Ints, Ints, Floats]:
-    """Reads every form that protobuf allows."""
-    try:
-        message = metrics_pb2.MetricColumns.FromString(data)
-    except DecodeError as error:
-        raise BadColumns(f"is no MetricColumns: {error}") from error
-    return (
-        np.fromiter(message.step_deltas, np.int64, len(message.step_deltas)),
-        np.fromiter(message.time_deltas, np.int64, len(message.time_deltas)),
-        np.fromiter(message.values, np.float64, len(message.values)),
-    )

@@ -14,7 +14,7 @@ from headrace_kit import paging
 from headrace_kit.db import Connection
 from headrace_tracking import chunks, limits, stored
 from headrace_tracking.archives import Held
-from headrace_tracking.columns import Columns, Zstd
+from headrace_tracking.columns import Columns, Zstd, bits, rank
 from headrace_tracking.store import metrics as store
 from headrace_tracking.store.metrics import ChunkRow, Range
 
@@ -42,27 +42,27 @@ class Place:
     @classmethod
     def last_of(cls, points: Columns, before: "Place | None") -> Self:
         """Where a page with these points ends that began behind `before`."""
-        time_ms, step, bits = points.times[-1].item(), points.steps[-1].item(), chunks.bits(points)[-1].item()
-        same = (points.times == time_ms) & (points.steps == step) & (chunks.bits(points) == bits)
+        time_ms, step, value_bits = points.times[-1].item(), points.steps[-1].item(), bits(points)[-1].item()
+        same = (points.times == time_ms) & (points.steps == step) & (bits(points) == value_bits)
         returned = int(same.sum())
-        if before and (before.time_ms, before.step, before.bits) == (time_ms, step, bits):
+        if before and (before.time_ms, before.step, before.bits) == (time_ms, step, value_bits):
             returned += before.returned
-        return cls(time_ms, step, bits, returned)
+        return cls(time_ms, step, value_bits, returned)
 
     def behind(self, points: Columns) -> Columns:
         """Those of the ordered points that come after this one."""
         # The place itself is put among them as a point, to be ordered by the same rule.
         place = Columns(np.array([self.step]), np.array([self.time_ms]), np.array([self.bits]).view(np.float64))
         before = _before(points, place)
-        same = (points.times == self.time_ms) & (points.steps == self.step) & (chunks.bits(points) == self.bits)
+        same = (points.times == self.time_ms) & (points.steps == self.step) & (bits(points) == self.bits)
         return points[int(before.sum()) + min(self.returned, int(same.sum())) :]
 
 
 def _before(points: Columns, place: Columns) -> NDArray[np.bool_]:
     """Which points come before the one place, by (time, step, value, bits)."""
-    less = chunks.bits(points) < chunks.bits(place)
+    less = bits(points) < bits(place)
     for mine, its in (
-        (chunks.rank(points), chunks.rank(place)),
+        (rank(points), rank(place)),
         (points.steps, place.steps),
         (points.times, place.times),
     ):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fix_metrics import Point, columns_of
 from headrace_tracking import bins, chunks
 from headrace_tracking.columns import Zstd
+from headrace_tracking.segments import Segments
 
 FAR = 2**63
 NUMBERS = st.one_of(st.integers(-5, 60), st.integers(-FAR, FAR - 1), st.sampled_from([-FAR, -1, 0, FAR - 1]))
@@ -44,7 +45,7 @@ def test_levels_are_kept_of_large_chunks_whose_steps_do_not_go_back() -> None:
     zstd = Zstd()
 
     def chunk(points: list[Point]) -> chunks.Chunk:
-        [made] = chunks.cut(columns_of(points), zstd)
+        [(_, made)] = chunks.cut(Segments.of([columns_of(points)]), zstd)
         return made
 
     few = chunk([(i, i, 1.0) for i in range(chunks.LEAST_BINNED - 1)])

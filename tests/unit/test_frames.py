@@ -13,15 +13,17 @@ from fix_metrics import Point, columns_of, frame
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit.errors import InvalidField
 from headrace_tracking import chunks, columns, frames
-from headrace_tracking.columns import BadColumns, Columns, Zstd
+from headrace_tracking.columns import BadColumns, Coded, Columns, Zstd
 from headrace_tracking.frames import HeaderCheck
 from headrace_tracking.history import Place
+from headrace_tracking.segments import Segments
 from headrace_tracking.writer.letters import PoisonShare
 from headrace_tracking.writer.sequence import plan
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 ANY_DOUBLE = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("<d", struct.pack("<Q", bits))[0])
 POINTS = st.lists(st.tuples(INT64, INT64, st.floats() | ANY_DOUBLE), max_size=60)
+FEW_POINTS = st.lists(st.tuples(INT64, INT64, st.floats() | ANY_DOUBLE), max_size=12)
 CLOSE_POINTS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from([0.0, -0.0, 1.0, math.nan])), max_size=60
 )
@@ -31,7 +33,7 @@ def same(one: Columns, other: Columns) -> bool:
     return (
         np.array_equal(one.steps, other.steps)
         and np.array_equal(one.times, other.times)
-        and np.array_equal(chunks.bits(one), chunks.bits(other))
+        and np.array_equal(columns.bits(one), columns.bits(other))
     )
 
 
@@ -46,48 +48,67 @@ def points_of(found: Columns) -> list[tuple[int, int, float, int]]:
     return [place(p) for p in zip(found.times.tolist(), found.steps.tolist(), found.values.tolist(), strict=True)]
 
 
-@given(POINTS, st.booleans())
-def test_columns_come_back_to_the_bit(points: list[Point], compressed: bool) -> None:
-    sent = columns_of(points)
-    data, encoding = columns.encode(sent), metrics_pb2.ENCODING_UNSPECIFIED
+def coded(points: Columns, *, compressed: bool = False) -> Coded:
+    data, encoding = columns.encode(points), metrics_pb2.ENCODING_UNSPECIFIED
     if compressed:
         data, encoding = Zstd().compress(data), metrics_pb2.ENCODING_ZSTD
-    assert same(columns.decode(data, encoding, len(points), Zstd()), sent)
+    return Coded(data, encoding, len(points))
 
 
-@given(POINTS)
-def test_reading_the_bytes_agrees_with_protobuf(points: list[Point]) -> None:
-    """Small frames go through the message, large ones through our own reading."""
-    data = columns.encode(columns_of(points))
-    ours, theirs = columns._split(data), columns._parse(data)
-    assert ours is not None
-    for mine, its in zip(ours, theirs, strict=True):
-        assert mine.tobytes() == its.tobytes()
+def parsed(data: bytes, points: int) -> Columns | BadColumns:
+    """As protobuf reads it."""
+    return columns._parsed(data, points)
 
 
-@given(st.binary(max_size=80))
-def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(data: bytes) -> None:
-    ours = columns._split(data)
-    if ours is not None:
-        for mine, its in zip(ours, columns._parse(data), strict=True):
-            assert mine.tobytes() == its.tobytes()
+@given(st.lists(st.tuples(FEW_POINTS, st.booleans()), max_size=4))
+def test_columns_come_back_to_the_bit(sent: list[tuple[list[Point], bool]]) -> None:
+    """Of many frames at once, each of its own."""
+    frames = [coded(columns_of(points), compressed=compressed) for points, compressed in sent]
+    for found, (points, _) in zip(columns.decode_all(frames, Zstd()), sent, strict=True):
+        assert isinstance(found, Columns)
+        assert same(found, columns_of(points))
 
 
-def test_large_frames_of_any_form_are_read() -> None:
+@given(st.lists(st.tuples(st.binary(max_size=80), st.integers(0, 4)), min_size=1, max_size=4))
+def test_any_bytes_are_read_as_protobuf_reads_them(sent: list[tuple[bytes, int]]) -> None:
+    frames = [Coded(data, metrics_pb2.ENCODING_UNSPECIFIED, points) for data, points in sent]
+    for found, one in zip(columns.decode_all(frames, Zstd()), frames, strict=True):
+        theirs = parsed(one.data, one.points)
+        if isinstance(theirs, BadColumns):
+            assert str(found) == str(theirs)
+        else:
+            assert isinstance(found, Columns)
+            assert same(found, theirs)
+
+
+@given(st.lists(st.tuples(FEW_POINTS, st.integers(0, 150), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damage_is_read_as_protobuf_reads_it(sent: list[tuple[list[Point], int, int]]) -> None:
+    """In a frame beside others, at any place of it."""
+    frames = []
+    for points, at, byte in sent:
+        data = columns.encode(columns_of(points))
+        frames.append(Coded(data[:at] + bytes([byte]) + data[at + 1 :], metrics_pb2.ENCODING_UNSPECIFIED, len(points)))
+    for found, one in zip(columns.decode_all(frames, Zstd()), frames, strict=True):
+        theirs = parsed(one.data, one.points)
+        assert isinstance(found, BadColumns) == isinstance(theirs, BadColumns)
+        if isinstance(found, Columns) and isinstance(theirs, Columns):
+            assert same(found, theirs)
+
+
+def test_frames_of_any_form_are_read() -> None:
     points = columns_of([(i * 7, i, float(i)) for i in range(3000)])
-    data = columns.encode(points)
-    halves = metrics_pb2.MetricColumns.FromString(data)
+    usual = coded(points)
+    halves = metrics_pb2.MetricColumns.FromString(usual.data)
     split = b"".join(
         metrics_pb2.MetricColumns(**{name: part}).SerializeToString()  # type: ignore[arg-type] # one of three fields
         for name in ("values", "step_deltas", "time_deltas")
         for part in (list(getattr(halves, name))[:1000], list(getattr(halves, name))[1000:])
     )
-    assert columns._split(split) is None
-    for form in (data, split):
-        assert same(columns.decode(form, metrics_pb2.ENCODING_UNSPECIFIED, 3000, Zstd()), points)
+    for found in columns.decode_all([usual, usual._replace(data=split), usual], Zstd()):
+        assert isinstance(found, Columns)
+        assert same(found, points)
 
 
-@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -97,38 +118,48 @@ def test_large_frames_of_any_form_are_read() -> None:
         (lambda data: data + b"\x0a\x01\xff", "is no MetricColumns"),
     ],
 )
-def test_columns_that_do_not_fit_are_refused(large: bool, change: Any, words: str) -> None:
-    count = 3000 if large else 3
-    data = columns.encode(columns_of([(i, i, 1.0) for i in range(count)]))
-    with pytest.raises(BadColumns, match=words):
-        columns.decode(change(data), metrics_pb2.ENCODING_UNSPECIFIED, count, Zstd())
+def test_columns_that_do_not_fit_are_refused_alone(change: Any, words: str) -> None:
+    good = coded(columns_of([(i, i, 1.0) for i in range(3)]))
+    first, bad, last = columns.decode_all([good, good._replace(data=change(good.data)), good], Zstd())
+    assert isinstance(bad, BadColumns)
+    assert words in str(bad)
+    assert len(first) == len(last) == 3  # type: ignore[arg-type] # else it is a BadColumns
 
 
 def test_a_bomb_is_not_unpacked() -> None:
     bomb = Zstd().compress(bytes(100_000_000))
-    with pytest.raises(BadColumns, match="holds 100000000 bytes uncompressed, where its points need at most 92"):
-        columns.decode(bomb, metrics_pb2.ENCODING_ZSTD, 1, Zstd())
+    [found] = columns.decode_all([Coded(bomb, metrics_pb2.ENCODING_ZSTD, 1)], Zstd())
+    assert "holds 100000000 bytes uncompressed, where its points need at most 92" in str(found)
 
 
-@given(POINTS | CLOSE_POINTS)
-def test_chunks_keep_every_point_in_order(points: list[Point]) -> None:
-    found = chunks.ordered(columns_of(points))
-    assert points_of(found) == sorted(map(place, points))
-    cut = list(chunks.cut(found, Zstd()))
-    assert same(Columns.joined([chunks.unpack(one.points, one.data, Zstd()) for one in cut]), found)
-    assert [one.points for one in cut] == [len(points)] * bool(points)
+@given(st.lists(FEW_POINTS | CLOSE_POINTS, max_size=4), st.integers(1, 30))
+def test_chunks_keep_every_point_in_order(series: list[list[Point]], most: int) -> None:
+    """Of each of many series."""
+    kept = [points for points in series if points]
+    found = Segments.of([columns_of(points) for points in series]).ordered()
+    cut = list(chunks.cut(found, Zstd(), most))
+    for number, points in enumerate(kept):
+        own = [chunk for owner, chunk in cut if owner == number]
+        unpacked = [chunks.unpack(one.points, one.data, Zstd()) for one in own]
+        assert points_of(Columns.joined(unpacked)) == sorted(map(place, points))
+        assert [one.points for one in own] == [min(most, len(points) - at) for at in range(0, len(points), most)]
+        for one, part in zip(own, unpacked, strict=True):
+            times, steps = part.times.tolist(), part.steps.tolist()
+            assert one.bounds == (times[0], steps[0], times[-1], steps[-1])
+            assert (one.least_step, one.greatest_step) == (min(steps), max(steps))
+    assert len(cut) == sum(-(-len(points) // most) for points in kept)
 
 
 def test_chunks_are_cut_and_bounded() -> None:
     points = columns_of([(i // 2, i % 2, 1.0) for i in range(25_000)])
-    cut = list(chunks.cut(points, Zstd()))
+    cut = [chunk for _, chunk in chunks.cut(Segments.of([points]), Zstd())]
     assert [one.points for one in cut] == [10_000, 10_000, 5_000]
     assert cut[1].bounds == chunks.Bounds(5000, 0, 9999, 1)
 
 
 def test_a_damaged_chunk_is_noticed() -> None:
     points = columns_of([(i, i, math.sqrt(i)) for i in range(100)])
-    [chunk] = chunks.cut(points, Zstd())
+    [(_, chunk)] = chunks.cut(Segments.of([points]), Zstd())
     noticed = 0
     for at in range(len(chunk.data)):
         damaged = chunk.data[:at] + bytes([chunk.data[at] ^ 0x10]) + chunk.data[at + 1 :]
@@ -149,13 +180,27 @@ def test_points_as_a_set(points: list[Point], present: list[Point]) -> None:
     assert points_of(absent) == sorted(set(map(place, points)) - set(map(place, present)))
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats()), min_size=1))
-def test_the_latest_point_is_mlflows(points: list[Point]) -> None:
+FEW_PLACES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats()), min_size=1)
+
+
+@given(st.lists(FEW_PLACES, min_size=1, max_size=4))
+def test_the_latest_point_is_mlflows(series: list[list[Point]]) -> None:
     def rank(point: Point) -> tuple[int, int, float]:
         time, step, value = point
         return step, time, 0.0 if math.isnan(value) else value
 
-    assert rank(points[chunks.latest(columns_of(points))]) == max(map(rank, points))
+    found = Segments.of([columns_of(points) for points in series]).ordered()
+    latest = found.points[found.latest()]
+    rows = zip(latest.times.tolist(), latest.steps.tolist(), latest.values.tolist(), strict=True)
+    assert list(map(rank, rows)) == [max(map(rank, points)) for points in series]
+
+
+@given(st.lists(FEW_PLACES, min_size=1, max_size=4))
+def test_extremes_leave_nan_out(series: list[list[Point]]) -> None:
+    least, greatest = Segments.of([columns_of(points) for points in series]).extremes()
+    for points, low, high in zip(series, least.tolist(), greatest.tolist(), strict=True):
+        numbers = [value for _, _, value in points if not math.isnan(value)]
+        assert [low, high] == [min(numbers), max(numbers)] if numbers else math.isnan(low) and math.isnan(high)
 
 
 @given(CLOSE_POINTS, st.integers(1, 7), st.data())

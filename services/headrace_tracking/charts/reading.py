@@ -67,7 +67,7 @@ async def _measured(conn: Connection, series: Sequence[ChartChunk], zstd: Zstd, 
         data = await store.bytes_of(conn, [series[at] for at in places], [Level.POINTS] * len(places), "step")
         rows = [data[series[at].chunk_id] for at in places]
         for at, columns in zip(places, await asyncio.to_thread(stored.unpacked, rows, zstd, held), strict=True):
-            least, greatest = chunks.extent(columns.steps)
+            least, greatest = int(columns.steps.min()), int(columns.steps.max())
             known[at] = replace(series[at], least=least, greatest=greatest)
     return known
 

@@ -6,6 +6,7 @@ from typing import Final
 from headrace_tracking import chunks
 from headrace_tracking.columns import BadColumns, Columns, Zstd
 from headrace_tracking.merger import groups, store
+from headrace_tracking.segments import Segments
 from headrace_tracking.writer.store import Connection, Series, add_chunks
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Merger:
         # What was removed is what is put back: were a chunk gone meanwhile, none of its points would return.
         rows = store.take_chunks(self._conn, series, places[:taken])
         if rows:
-            points = chunks.ordered(Columns.joined([chunks.unpack(*row, self._zstd) for row in rows]))
+            points = Segments.of([Columns.joined([chunks.unpack(*row, self._zstd) for row in rows])]).ordered()
             whole = chunks.cut(points, self._zstd, self._most_points)
-            add_chunks(self._conn, ((series, chunk) for chunk in whole))
+            add_chunks(self._conn, ((series, chunk) for _, chunk in whole))
         return size

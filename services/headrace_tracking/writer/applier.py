@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import psycopg
 from psycopg import sql
 
@@ -18,7 +19,8 @@ from headrace_tracking.columns import BadColumns, Columns, Zstd
 from headrace_tracking.frames import HeaderCheck
 from headrace_tracking.merger import store as merges
 from headrace_tracking.writer import letters, sequence, store
-from headrace_tracking.writer.batch import Arrival, Gathering, read
+from headrace_tracking.writer.arrays import NumbersDumper
+from headrace_tracking.writer.batch import Arrival, Gathered, gather, read
 from headrace_tracking.writer.letters import Letter, PoisonShare
 from headrace_tracking.writer.store import Connection, Latest, Move, Parked, Run, RunState, Series, Stream
 
@@ -42,6 +44,7 @@ class _Owned:
 def connect(dsn: str) -> Connection:
     """A connection for an applier, in the worker role."""
     conn = psycopg.connect(db.as_role(dsn, db.worker_role("tracking")), autocommit=True)
+    conn.adapters.register_dumper(np.ndarray, NumbersDumper)
     # A writer that stops (SIGSTOP, a frozen machine) inside a transaction would keep its partitions from the next owner.
     conn.execute(sql.SQL("SET idle_in_transaction_session_timeout = {}").format(sql.Literal(f"{_LOCK_HELD_S}s")))
     # What a crash of PostgreSQL takes back, offset and points together, is read from the bus again.
@@ -132,14 +135,14 @@ class Applier:
         runs = store.states_of(self._conn, {arrival.run for arrival in arrivals})
         known = [arrival for arrival in arrivals if arrival.run in runs]
         strangers = self._strangers([arrival for arrival in arrivals if arrival.run not in runs])
-        gathering = Gathering(self._zstd, self._check)
-        for arrival in known:
-            if arrival.unary:
-                gathering.add(arrival)
-        for arrival in self._in_sequence([arrival for arrival in known if not arrival.unary]):
-            gathering.add(arrival)
-        self._keep(gathering.series(), runs)
-        return strangers + gathering.letters
+        streamed = self._in_sequence([arrival for arrival in known if not arrival.unary])
+        points, bad = gather(streamed, self._zstd, self._check)
+        unary, bad_too = gather([arrival for arrival in known if arrival.unary], self._zstd, self._check)
+        if unary.names:
+            points = Gathered.joined(points, self._not_yet_there(unary))
+        if points.names:
+            self._keep(points, runs)
+        return strangers + bad + bad_too
 
     def _strangers(self, arrivals: Sequence[Arrival]) -> list[Letter]:
         """The letters of frames whose run is not there. Those of a run that was purged are dropped, as the run was."""
@@ -199,53 +202,48 @@ class Applier:
             for row in store.take_parked(self._conn, upto)
         }
 
-    def _keep(self, series: Mapping[Series, Columns], runs: Mapping[Run, RunState]) -> None:
-        unary = {name: points for name, points in series.items() if name.once_per_point}
-        found = {**series, **self._not_yet_there(unary)} if unary else series
-        kept = {name: points for name, points in found.items() if len(points)}
-        if not kept:
-            return
+    def _keep(self, found: Gathered, runs: Mapping[Run, RunState]) -> None:
         store.add_chunks(
-            self._conn, ((name, chunk) for name, points in kept.items() for chunk in chunks.cut(points, self._zstd))
+            self._conn, ((found.names[number], chunk) for number, chunk in chunks.cut(found.points, self._zstd))
         )
-        store.raise_latest(self._conn, _latest(kept, runs))
-        late = {run for run in (Run(name.tenant_id, name.run_id) for name in kept) if runs[run].settled}
+        store.raise_latest(self._conn, _latest(found), runs)
+        late = {run for run in {name.run for name in found.names} if runs[run].settled}
         if late:
             store.note_late(self._conn, late)
         # By chance, so that nothing must be counted: of a series with 50 small chunks one is noted in 99.9 % of cases.
-        noted = [name for name, points in kept.items() if len(points) < _SMALL and self._chance() < _NOTED]
+        sizes = zip(found.names, found.points.sizes.tolist(), strict=True)
+        noted = [name for name, points in sizes if points < _SMALL and self._chance() < _NOTED]
         if noted:
             merges.add_notes(self._conn, noted)
 
-    def _not_yet_there(self, series: Mapping[Series, Columns]) -> dict[Series, Columns]:
-        """Of points from unary calls, those that no call before has brought."""
-        store.lock_runs(self._conn, {Run(name.tenant_id, name.run_id) for name in series})
+    def _not_yet_there(self, found: Gathered) -> Gathered:
+        """Of points from unary calls, those that no call before has brought, each once."""
+        store.lock_runs(self._conn, {name.run for name in found.names})
         present: dict[Series, list[Columns]] = {}
-        for chunk in store.chunks_between(self._conn, {name: chunks.bounds(points) for name, points in series.items()}):
+        bounds = dict(zip(found.names, chunks.bounds(found.points), strict=True))
+        for chunk in store.chunks_between(self._conn, bounds):
             try:
                 (points,) = self._archives.columns([chunk], self._zstd)
             except BadColumns:
                 log.exception("a chunk of run %s, %r is damaged; its points may show twice", chunk.run_id, chunk.key)
                 continue
             present.setdefault(Series(chunk.tenant_id, chunk.run_id, chunk.key, True), []).append(points)
-        return {
-            name: chunks.absent(points, Columns.joined(present[name])) if name in present else points
-            for name, points in series.items()
-        }
+        new: dict[Series, Columns] = {}
+        for number, name in enumerate(found.names):
+            points = chunks.without_repeats(found.points[number])
+            new[name] = chunks.absent(points, Columns.joined(present[name])) if name in present else points
+        return Gathered.of(new)
 
 
-def _latest(series: Mapping[Series, Columns], runs: Mapping[Run, RunState]) -> list[Latest]:
+def _latest(found: Gathered) -> Latest:
     """One row a series, though its points of streams and of unary calls come apart."""
-    joined: dict[tuple[Run, str], list[Columns]] = {}
-    for name, points in series.items():
-        joined.setdefault((Run(name.tenant_id, name.run_id), name.key), []).append(points)
-    rows: list[Latest] = []
-    for (run, key), parts in joined.items():
-        points = Columns.joined(parts)
-        at = chunks.latest(points)
-        value, step, time_ms = points.values[at].item(), points.steps[at].item(), points.times[at].item()
-        rows.append(Latest(*run, runs[run].experiment_id, key, value, step, time_ms, *chunks.extremes(points)))
-    return rows
+    if any(name.once_per_point for name in found.names):
+        parts: dict[Series, list[Columns]] = {}
+        for number, name in enumerate(found.names):
+            parts.setdefault(name._replace(once_per_point=False), []).append(found.points[number])
+        together = Gathered.of({name: Columns.joined(of_series) for name, of_series in parts.items()})
+        found = Gathered(together.names, together.points.ordered())
+    return Latest(found.names, found.points.points[found.points.latest()], *found.points.extremes())
 
 
 def _parked(arrival: Arrival) -> Parked:

@@ -1,18 +1,22 @@
 """What one poll brought: records to frames, frames to the points of each series."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple, Self
 from uuid import UUID
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit.bus import Partition, Received
 from headrace_kit.errors import InvalidField
-from headrace_tracking import chunks, columns
-from headrace_tracking.columns import BadColumns, Columns, Zstd
+from headrace_tracking import columns
+from headrace_tracking.columns import BadColumns, Coded, Columns, Zstd
 from headrace_tracking.frames import PRODUCER_ID_BYTES, HeaderCheck, points_of
+from headrace_tracking.segments import Segments, starts_of
 from headrace_tracking.writer.letters import Letter, letter_of
 from headrace_tracking.writer.store import Run, Series, Stream
 
@@ -87,38 +91,68 @@ def _arrival(routed: metrics_pb2.RoutedFrame, partition: Partition, offset: int)
     return Arrival(Stream(routed.tenant_id, run_id, producer_id), routed, partition, offset)
 
 
-class Gathering:
-    """Points of applied frames, gathered series by series."""
+class Gathered(NamedTuple):
+    """The points of some series."""
 
-    def __init__(self, zstd: Zstd, check: HeaderCheck) -> None:
-        self.letters: list[Letter] = []
-        self._parts: defaultdict[Series, list[Columns]] = defaultdict(list)
-        self._zstd = zstd
-        self._check = check
+    names: list[Series]
+    """No two the same."""
+    points: Segments
+    """Of each in order."""
 
-    def add(self, arrival: Arrival) -> None:
-        """Takes a frame's points, all of them; or none, and writes its letter."""
+    @classmethod
+    def of(cls, series: Mapping[Series, Columns]) -> Self:
+        """Those that have points."""
+        full = {name: points for name, points in series.items() if len(points)}
+        return cls(list(full), Segments.of(list(full.values())))
+
+    @classmethod
+    def joined(cls, one: "Gathered", other: "Gathered") -> Self:
+        """Those of both, which have none in common."""
+        return cls(one.names + other.names, Segments.joined(one.points, other.points))
+
+
+def gather(arrivals: Sequence[Arrival], zstd: Zstd, check: HeaderCheck) -> tuple[Gathered, list[Letter]]:
+    """Frames to series. Of a frame either all points are taken, or none, and there is a letter."""
+    good: list[Arrival] = []
+    letters: list[Letter] = []
+    for arrival in arrivals:
         frame = arrival.routed.frame
         if not frame.series and not frame.columns:
-            return  # stands for a frame that an edge refused
+            continue  # stands for a frame that an edge refused
         try:
-            self._check(frame)
-            points = columns.decode(frame.columns, frame.encoding, points_of(frame), self._zstd)
+            check(frame)
         except InvalidField as error:
-            self.letters.append(arrival.letter(error.message))
-            return
-        except BadColumns as error:
-            self.letters.append(arrival.letter(f"columns: {error}"))
-            return
-        start = 0
-        for series in frame.series:
-            name = Series(*arrival.run, series.key, arrival.unary)
-            self._parts[name].append(points[start : start + series.count])
-            start += series.count
+            letters.append(arrival.letter(error.message))
+        else:
+            good.append(arrival)
+    coded = [Coded(frame.columns, frame.encoding, points_of(frame)) for frame in (a.routed.frame for a in good)]
+    parts = _Parts()
+    for arrival, points in zip(good, columns.decode_all(coded, zstd), strict=True):
+        if isinstance(points, BadColumns):
+            letters.append(arrival.letter(f"columns: {points}"))
+        else:
+            parts.add(arrival, points)
+    return parts.gathered(), letters
 
-    def series(self) -> dict[Series, Columns]:
-        """The points of each series in their order; those of unary calls without repeats."""
-        found = {name: chunks.ordered(Columns.joined(parts)) for name, parts in self._parts.items()}
-        return {
-            name: chunks.without_repeats(points) if name.once_per_point else points for name, points in found.items()
-        }
+
+class _Parts:
+    """Where the points of each series are, in the order of their frames."""
+
+    def __init__(self) -> None:
+        self._of_run: defaultdict[tuple[Run, bool], defaultdict[str, list[Columns]]]
+        self._of_run = defaultdict(lambda: defaultdict(list))
+
+    def add(self, arrival: Arrival, points: Columns) -> None:
+        of_key = self._of_run[arrival.run, arrival.unary]
+        start = 0
+        for series in arrival.routed.frame.series:
+            stop = start + series.count
+            of_key[series.key].append(points[start:stop])
+            start = stop
+
+    def gathered(self) -> Gathered:
+        names = [Series(*run, key, unary) for (run, unary), of_key in self._of_run.items() for key in of_key]
+        parts = [parts for of_key in self._of_run.values() for parts in of_key.values()]
+        sizes = np.array([sum(map(len, of_series)) for of_series in parts], np.int64)
+        whole = Segments(Columns.joined(list(chain.from_iterable(parts))), starts_of(sizes))
+        return Gathered(names, whole.ordered())

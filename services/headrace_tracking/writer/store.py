@@ -1,15 +1,18 @@
 """The writer's SQL, a function a statement; in the worker role, which row security does not hold."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
 from headrace_tracking.chunks import Bounds, Chunk, Stored
+from headrace_tracking.columns import Columns, Floats
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -40,20 +43,19 @@ class Series(NamedTuple):
     key: str
     once_per_point: bool
 
+    @property
+    def run(self) -> Run:
+        """Whose series."""
+        return Run(self.tenant_id, self.run_id)
 
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """The latest point of a series, and its least and greatest value of late; None where all of them are NaN."""
 
-    tenant_id: str
-    run_id: UUID
-    experiment_id: int
-    key: str
-    value: float
-    step: int
-    time_ms: int
-    least: float | None
-    greatest: float | None
+class Latest(NamedTuple):
+    """The latest points of series, and their least and greatest values of late, NaN where all are; a row a series."""
+
+    series: Sequence[Series]
+    points: Columns
+    least: Floats
+    greatest: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,10 +308,15 @@ def add_chunks(conn: Connection, chunks: Iterable[tuple[Series, Chunk]]) -> None
 _RAISE_LATEST: Final = sql.SQL(
     "INSERT INTO tracking.metric_latest AS l"
     " (tenant_id, run_id, experiment_id, key, value, step, time_ms, least, greatest, has_extremes)"
-    " SELECT w.tenant_id, w.run_id, w.experiment_id, w.key, w.value, w.step, w.time_ms, w.least, w.greatest, true"
-    " FROM unnest(%(tenants)s::text[], %(runs)s::uuid[], %(experiments)s::bigint[], %(keys)s::text[],"
-    " %(values)s::float8[], %(steps)s::bigint[], %(times)s::bigint[], %(least)s::float8[], %(greatest)s::float8[])"
-    " AS w (tenant_id, run_id, experiment_id, key, value, step, time_ms, least, greatest) ORDER BY 1, 2, 4"
+    " SELECT r.tenant_id, r.run_id, r.experiment_id, k.key, p.value, p.step, p.time_ms,"
+    " nullif(p.least, 'NaN'), nullif(p.greatest, 'NaN'), true"
+    " FROM unnest(%(run_numbers)s::bigint[], %(key_numbers)s::bigint[], %(values)s::float8[], %(steps)s::bigint[],"
+    " %(times)s::bigint[], %(least)s::float8[], %(greatest)s::float8[])"
+    " AS p (run_number, key_number, value, step, time_ms, least, greatest)"
+    " JOIN unnest(%(tenants)s::text[], %(runs)s::uuid[], %(experiments)s::bigint[]) WITH ORDINALITY"
+    " AS r (tenant_id, run_id, experiment_id, number) ON r.number = p.run_number"
+    " JOIN unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, number) ON k.number = p.key_number"
+    " ORDER BY 1, 2, 4"
     " ON CONFLICT (tenant_id, run_id, key) DO UPDATE"
     " SET value = CASE WHEN {later} THEN excluded.value ELSE l.value END,"
     " step = CASE WHEN {later} THEN excluded.step ELSE l.step END,"
@@ -323,23 +330,29 @@ _RAISE_LATEST: Final = sql.SQL(
 )
 
 
-def raise_latest(conn: Connection, rows: Sequence[Latest]) -> None:
+def raise_latest(conn: Connection, rows: Latest, runs: Mapping[Run, RunState]) -> None:
     """Keeps for each series the later point by (step, time, value), NaN taken as 0, and the extremes.
 
-    At most one row a series.
+    At most one row a series, and `runs` knows the run of each.
     """
+    # Runs and keys come again and again: each is sent once, and rows name them by number, from 1 on.
+    run_numbers, key_numbers = defaultdict[Run, int](), defaultdict[str, int]()
+    run_numbers.default_factory = lambda: len(run_numbers) + 1
+    key_numbers.default_factory = lambda: len(key_numbers) + 1
     conn.execute(
         _RAISE_LATEST,
         {
-            "tenants": [row.tenant_id for row in rows],
-            "runs": [row.run_id for row in rows],
-            "experiments": [row.experiment_id for row in rows],
-            "keys": [row.key for row in rows],
-            "values": [row.value for row in rows],
-            "steps": [row.step for row in rows],
-            "times": [row.time_ms for row in rows],
-            "least": [row.least for row in rows],
-            "greatest": [row.greatest for row in rows],
+            "run_numbers": np.array([run_numbers[name.run] for name in rows.series], np.int64),
+            "key_numbers": np.array([key_numbers[name.key] for name in rows.series], np.int64),
+            "values": rows.points.values,
+            "steps": rows.points.steps,
+            "times": rows.points.times,
+            "least": rows.least,
+            "greatest": rows.greatest,
+            "tenants": [run.tenant_id for run in run_numbers],
+            "runs": [run.run_id for run in run_numbers],
+            "experiments": [runs[run].experiment_id for run in run_numbers],
+            "keys": list(key_numbers),
         },
     )
 
