@@ -29,10 +29,16 @@ class Room:
         self._size = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def take_free(self, size: int) -> bool:
+        """Takes what is free and nobody waits for; else nothing."""
+        if self._waiting or not self._fits(size):
+            return False
+        self._free -= size
+        return True
+
     async def take(self, size: int) -> None:
         """Waits until there is room. More than all of it at once is let through when nothing else is inside."""
-        if not self._waiting and self._fits(size):
-            self._free -= size
+        if self.take_free(size):
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
@@ -92,16 +98,20 @@ class Packer:
         """Waits for room, not for the bus; see `durable`. Raises OVERLOADED when there is none for too long."""
         # Serialized packs, one after the other, are the pack of all their frames: so protobuf has it.
         pack = metrics_pb2.FramePack(frames=[frame]).SerializeToString()
+        if not self._room.take_free(len(pack)):
+            await self._wait_for_room(len(pack))
+        return self._add(partition_of(run_id.bytes, self._partitions), pack)
+
+    async def _wait_for_room(self, size: int) -> None:
         try:
             async with asyncio.timeout(self._overloaded_s):
-                await self._room.take(len(pack))
+                await self._room.take(size)
         except TimeoutError:
             raise DomainError(
                 error_reason_pb2.ERROR_REASON_OVERLOADED,
                 f"{_UNDER_WAY_BYTES:,} bytes of metrics wait for the event bus already; send these again later",
                 retry_after_s=5,
             ) from None
-        return self._add(partition_of(run_id.bytes, self._partitions), pack)
 
     def _add(self, number: int, pack: bytes) -> Parcel:
         parcel = self._open.get(number)
@@ -146,11 +156,12 @@ async def durable(parcel: Parcel) -> metrics_pb2.Position:
     """Waits until the bus has it. Raises BACKEND_UNAVAILABLE when that fails or takes half a minute: then it may, or
     may not, become durable later.
     """
-    try:
-        async with asyncio.timeout(_DURABLE_S):
-            return await asyncio.shield(parcel.durable)
-    except TimeoutError:
-        raise _unavailable(f"not within {_DURABLE_S:.0f} s") from None
+    if not parcel.durable.done():
+        # Not cancelled with those who wait: it is of many.
+        await asyncio.wait([parcel.durable], timeout=_DURABLE_S)
+    if not parcel.durable.done():
+        raise _unavailable(f"not within {_DURABLE_S:.0f} s")
+    return parcel.durable.result()
 
 
 def _as_domain_error(error: BaseException) -> BaseException:

@@ -36,6 +36,8 @@ class Visible:
         self._offsets: Mapping[int, int] = {}
         self._waiting: dict[asyncio.Future[None], Mapping[int, int]] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._look_under_way: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None
         self._turns = 0
         self._turned = asyncio.Event()
         self._ending = False
@@ -56,7 +58,7 @@ class Visible:
         needed = _needed(positions)
         if self._holds(needed):
             return
-        await self._look()
+        await self._look_now()
         if self._holds(needed):
             return
         turn = asyncio.get_running_loop().create_future()
@@ -103,6 +105,18 @@ class Visible:
 
     def _holds(self, needed: Mapping[int, int]) -> bool:
         return all(self._offsets.get(partition, 0) > offset for partition, offset in needed.items())
+
+    async def _look_now(self) -> None:
+        """A look that begins after this call; all who ask while one is under way share the next."""
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look_after(self._look_under_way), name="metric positions now")
+        await asyncio.shield(self._next_look)
+
+    async def _look_after(self, other: asyncio.Task[None] | None) -> None:
+        if other is not None:
+            await asyncio.wait([other])
+        self._look_under_way, self._next_look = self._next_look, None
+        await self._look()
 
     async def _look(self) -> None:
         async with self._db.tenant("") as conn:
