@@ -11,7 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -49,6 +49,8 @@ class StreamPlan:
     """Seqs of frames that hold something invalid."""
     answer: errors.DomainError | None = None
     """What the stream fails with before it is opened."""
+    hold_acks: threading.Event | None = None
+    """Takes frames, and acknowledges none before this is set, though it goes on talking."""
     silent: bool = False
     """Neither opened nor ended."""
 
@@ -87,7 +89,23 @@ class FakeIngest:
             max_frame_points=self.max_frame_points,
         )
         yield ingest_wire.StreamMetricsResponse(opened=opened)
-        yield from self._acks(request_iterator, context, plan, kept)
+        if plan.hold_acks is None:
+            yield from self._acks(request_iterator, context, plan, kept)
+        else:
+            yield from self._late_acks(request_iterator, context, plan.hold_acks, kept)
+
+    def _late_acks(
+        self, requests: Any, context: Any, go: threading.Event, kept: list[metrics_pb2.Frame]
+    ) -> Iterator[ingest_wire.StreamMetricsResponse]:
+        def take() -> None:
+            with suppress(grpc.RpcError):
+                list(self._acks(requests, context, StreamPlan(lose_acks=True), kept))
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        while taker.is_alive():
+            yield ingest_wire.StreamMetricsResponse(ack=ingest_wire.FrameAck(seq=len(kept) if go.wait(0.01) else 0))
+            taker.join(0.01)
 
     def _acks(
         self, requests: Any, context: Any, plan: StreamPlan, kept: list[metrics_pb2.Frame]

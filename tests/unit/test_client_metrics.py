@@ -10,7 +10,7 @@ import textwrap
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,15 @@ def steps_of(fake: FakeHeadrace, run_id: str, key: str = "k") -> list[int]:
     return [step for step, _, _ in fake.ingest.points(run_id).get(key, [])]
 
 
-def wait_for_stream(fake: FakeHeadrace) -> None:
+def wait_until(true: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
-    while not fake.ingest.streams:
+    while not true():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def wait_for_stream(fake: FakeHeadrace) -> None:
+    wait_until(lambda: fake.ingest.streams > 0)
 
 
 def gone_run() -> DomainError:
@@ -227,6 +231,82 @@ def test_frames_keep_to_what_the_server_allows(fake: FakeHeadrace) -> None:
             run.log({"k": step, f"series {step % 7}": step}, step=step)
     assert steps_of(fake, run.id) == list(range(1_000))
     assert fake.ingest.faults == []
+
+
+def sizes_of(fake: FakeHeadrace, run_id: str) -> list[int]:
+    frames = [frame for of_producer in fake.ingest.frames[run_id].values() for frame in of_producer]
+    return [sum(series.count for series in frame.series) for frame in frames]
+
+
+def log_and_wait(fake: FakeHeadrace, run: hr.ActiveRun, step: int) -> None:
+    run.log({"k": step}, step=step)
+    wait_until(lambda: steps_of(fake, run.id)[-1:] == [step])
+
+
+@pytest.fixture
+def late(fake: FakeHeadrace) -> Iterator[threading.Event]:
+    """Until it is set, the first stream acknowledges nothing, and is not away either."""
+    go = threading.Event()
+    fake.ingest.plans = iter([StreamPlan(hold_acks=go)])
+    yield go
+    go.set()
+
+
+def test_small_frames_wait_for_the_acknowledgement_and_go_as_one(fake: FakeHeadrace, late: threading.Event) -> None:
+    with client_of(fake) as client, client.start_run(capture=False) as run, client.start_run(capture=False) as other:
+        log_and_wait(fake, run, 0)
+        for step in range(1, 6):
+            run.log({"k": step}, step=step)
+            log_and_wait(fake, other, step)  # the sender came by: for all its runs
+        assert sizes_of(fake, run.id) == [1]
+        late.set()
+        wait_until(lambda: sizes_of(fake, run.id) == [1, 5])
+    assert steps_of(fake, run.id) == list(range(6))
+    assert steps_of(fake, other.id) == list(range(1, 6))
+
+
+def test_a_full_frame_does_not_wait_for_an_acknowledgement(fake: FakeHeadrace, late: threading.Event) -> None:
+    with client_of(fake, frame_points=10) as client, client.start_run(capture=False) as run:
+        log_and_wait(fake, run, 0)
+        for step in range(1, 26):
+            run.log({"k": step}, step=step)
+        wait_until(lambda: sizes_of(fake, run.id) == [1, 10, 10])
+        late.set()
+        wait_until(lambda: sizes_of(fake, run.id) == [1, 10, 10, 5])
+
+
+def test_flush_does_not_wait_for_an_earlier_acknowledgement(fake: FakeHeadrace, late: threading.Event) -> None:
+    with client_of(fake) as client, client.start_run(capture=False) as run:
+        log_and_wait(fake, run, 0)
+        run.log({"k": 1}, step=1)
+        with pytest.raises(TimeoutError, match="2 points were not acknowledged"):
+            run.flush(timeout=0.1)
+        wait_until(lambda: sizes_of(fake, run.id) == [1, 1])
+        late.set()
+        run.flush()
+        log_and_wait(fake, run, 2)
+
+
+@pytest.mark.usefixtures("late")
+def test_points_that_wait_for_an_acknowledgement_outlive_the_stream(fake: FakeHeadrace) -> None:
+    with client_of(fake) as client, client.start_run(capture=False) as run:
+        log_and_wait(fake, run, 0)
+        for step in (1, 2):
+            run.log({"k": step}, step=step)
+        fake.stop()
+        fake.start()
+        wait_until(lambda: steps_of(fake, run.id) == [0, 1, 2])
+    assert fake.ingest.faults == []
+
+
+def test_the_end_of_a_stream_with_nothing_under_way_is_noticed(fake: FakeHeadrace) -> None:
+    with client_of(fake) as client, client.start_run(capture=False) as run:
+        log_and_wait(fake, run, 0)
+        run.flush()
+        fake.stop()
+        fake.start()
+        wait_until(lambda: fake.ingest.streams == 2)
+        log_and_wait(fake, run, 1)
 
 
 def test_flush_visible_asks_for_the_positions_of_the_acknowledgements(fake: FakeHeadrace) -> None:

@@ -95,6 +95,11 @@ class Outbox:
         """Whether sent frames are not acknowledged yet."""
         return self._flying > 0
 
+    @property
+    def empty(self) -> bool:
+        """Whether every frame made is acknowledged."""
+        return self.acked >= self.made
+
     def points_kept(self) -> int:
         """How many points are in the frames kept, in memory or elsewhere."""
         return sum(self._points.values())

@@ -76,6 +76,8 @@ class Producer:
         self._away = self._offline
         self._adopted = False
         self._framed_at = time.monotonic()
+        self._held = False  # points stay in the queue for the acknowledgement of frames, or for room
+        self._awaited = 0  # somebody waits for the points up to this one: they are not held
         self._limits: Limits | None = None  # no frame is made before the server told how large it may be
         self._positions: dict[int, int] = {}
         self._moved_at = time.monotonic()
@@ -105,7 +107,8 @@ class Producer:
         if self.mark == ALWAYS and not (self.closed or self._error or self._to_raise):
             self._sender.add(self)
             self.mark = FIELDS * min(settings.frame_points, settings.queue_points)
-        self._sender.wake()
+        if self.mark != ALWAYS:
+            self._sender.wake(self)
         if self.mark == ALWAYS or self.queue.points() > settings.queue_points:
             with self._changed:
                 self._make_room()
@@ -138,7 +141,7 @@ class Producer:
             return ()
         until = time.monotonic() + timeout_s
         with self._changed:
-            target = self.queue.gone + self.queue.points()
+            target = self._awaited = self.queue.gone + self.queue.points()
         while True:
             self.pump()
             step = min(until, time.monotonic() + self._settings.age_s)
@@ -201,11 +204,10 @@ class Producer:
     # --- for the sender ---
 
     def pump(self) -> None:
-        """Frames what is queued, as far as there is room; opens the stream with the first point."""
+        """Frames what is due of the queue, as far as there is room; opens the stream with the first point."""
         if self.queue.items and not (self._stream.started or self.closed or self._offline):
             self._stream.start()
-        while self._frame_some():
-            pass
+        self._frame_all()
         with self._changed:
             silent_s = time.monotonic() - self._moved_at
             waits = self._stream.under_way and (self._outbox.waiting or not self._stream.standing)
@@ -220,6 +222,11 @@ class Producer:
         self._on_leave(timeout_s)
 
     # --- for the stream, which holds the condition ---
+
+    @property
+    def expects(self) -> bool:
+        """Whether frames wait for an acknowledgement."""
+        return not self._outbox.empty
 
     def next_frame(self) -> Frame | None:
         """The frame to send now, if there is one."""
@@ -242,7 +249,7 @@ class Producer:
         self._outbox.reopen(applied, answer.window_bytes)
         self._overflow.drop(self._outbox)
         self._away = False
-        self._sender.wake()
+        self._sender.wake(self)
 
     def acked(self, ack: FrameAck) -> None:
         """The server has frames."""
@@ -254,8 +261,8 @@ class Producer:
         self._outbox.ack(ack.seq)
         self._overflow.drop(self._outbox)
         self._away = False
-        if self.queue.items:
-            self._sender.wake()
+        if self._held:
+            self._frame_all()
 
     def heard(self) -> None:
         """The stream moves."""
@@ -313,6 +320,10 @@ class Producer:
         if dropped := self.queue.drop(down_to, oldest=oldest):
             self.lose(why, dropped)
 
+    def _frame_all(self) -> None:
+        while self._frame_some():
+            pass
+
     def _frame_some(self) -> bool:
         """Frames as many points as fit into one frame; whether there is more to do now."""
         with self._changed:
@@ -322,11 +333,11 @@ class Producer:
             if self._away or outbox.size >= kept:
                 self._overflow.move(outbox)
             limits = self._limits or (self._own_limits() if self._away else None)
-            if limits is None or self._error or not self.queue.items or outbox.size >= kept:
+            if limits is None or self._error or not self.queue.items:
                 return False
             now = time.monotonic()
-            enough = min(limits.points, self._settings.queue_points)
-            if self._away and self.queue.points() < enough and now - self._framed_at < _AWAY_FRAME_S:
+            self._held = outbox.size >= kept or self._too_early(limits, now)
+            if self._held:
                 return False
             self._framed_at = now
             self._frame(limits)
@@ -335,6 +346,18 @@ class Producer:
             self._blocked_enough = False
             self._changed.notify_all()
             return True
+
+    def _too_early(self, limits: Limits, now: float) -> bool:
+        """Whether what is queued, less than a full frame, is to wait for more.
+
+        Frames cost client and server by their number. So a run has one small frame under way at a time, as TCP by
+        Nagle's algorithm (RFC 896): the slower the acknowledgements, the larger the frames become.
+        """
+        if self.queue.points() >= min(limits.points, self._settings.queue_points):
+            return False
+        if self._away:
+            return now - self._framed_at < _AWAY_FRAME_S
+        return self._stream.standing and not self._outbox.empty and self.queue.gone >= self._awaited
 
     def _frame(self, limits: Limits) -> None:
         for frame in self.queue.take_frames(limits, self.lose):

@@ -35,6 +35,7 @@ class Sender:
         self._settings = settings
         self._guests: set[Guest] = set()
         self._lock = threading.Lock()
+        self._due: set[Guest] = set()  # those who asked; adding to it and taking from it needs no lock
         self._wake = threading.Event()
         self._thread: _SenderThread | None = None
         forks.watch(self)
@@ -53,8 +54,9 @@ class Sender:
             self._guests.discard(guest)
         self._wake.set()
 
-    def wake(self) -> None:
-        """Pumps soon rather than when points come of age."""
+    def wake(self, guest: Guest) -> None:
+        """Pumps this guest soon rather than when points come of age."""
+        self._due.add(guest)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -63,18 +65,27 @@ class Sender:
         forks.keep(self._thread)
         self._guests = set()
         self._lock = threading.Lock()
+        self._due = set()
         self._wake = threading.Event()
         self._thread = None
 
     def run(self) -> None:
         """What the thread does."""
+        round_at = time.monotonic() + self._settings.age_s
         while guests := self._present():
-            self._wake.wait(self._settings.age_s)
-            self._wake.clear()
-            for guest in guests:
-                self._pump(guest)
-            if _program_is_over():
-                self._all_leave()
+            if self._wake.wait(max(0.0, round_at - time.monotonic())):
+                self._wake.clear()
+                self._pump_due()
+            if time.monotonic() >= round_at:
+                for guest in guests:
+                    self._pump(guest)
+                round_at = time.monotonic() + self._settings.age_s
+                if _program_is_over():
+                    self._all_leave()
+
+    def _pump_due(self) -> None:
+        for _ in range(len(self._due)):  # those who come meanwhile have set the event again
+            self._pump(self._due.pop())
 
     def _pump(self, guest: Guest) -> None:
         """One run's trouble must not stop the others."""

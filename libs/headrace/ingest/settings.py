@@ -11,7 +11,8 @@ class IngestSettings:
     """Limits of the metric path of one client. All have working defaults."""
 
     age_s: float = 0.1
-    """A point is framed at most so long after it was logged, while the server takes frames."""
+    """A point is framed at most so long after it was logged, while the server takes frames and has acknowledged those before.
+    While it has not, points wait for that too, unless they fill a frame or `flush` asks for them."""
     frame_points: int = 8_192
     """About 100 KiB. The server's limit holds where it is lower."""
     frame_bytes: int = 1 << 20

@@ -8,7 +8,13 @@ from typing import Final, Protocol
 import grpc
 
 from headrace import errors, forks, retry
-from headrace.api.tracking.v1.ingest_service_pb2 import FrameAck, OpenStream, StreamMetricsRequest, StreamOpened
+from headrace.api.tracking.v1.ingest_service_pb2 import (
+    FrameAck,
+    OpenStream,
+    StreamMetricsRequest,
+    StreamMetricsResponse,
+    StreamOpened,
+)
 from headrace.api.tracking.v1.metrics_pb2 import Frame
 from headrace.connection import Connection
 from headrace.ingest.outbox import Overtaken
@@ -21,6 +27,11 @@ class Talker(Protocol):
 
     closed: bool
     """Whether the streams are to end."""
+
+    @property
+    def expects(self) -> bool:
+        """Whether frames wait for an acknowledgement."""
+        ...
 
     def next_frame(self) -> Frame | None:
         """The frame to send now, if there is one."""
@@ -56,6 +67,7 @@ class Stream:
         self._thread: threading.Thread | None = None
         self._number = 0  # counts up with every stream, so that an old one notices
         self._call: grpc.Call | None = None
+        self._over = False  # the call has ended; what the server said before may still be read
 
     @property
     def started(self) -> bool:
@@ -116,9 +128,12 @@ class Stream:
             return error
         with self._changed:
             self._call = call
+            self._over = False
             self._talker.heard()
+        if not call.add_callback(lambda: self._ended(call)):
+            self._ended(call)
         try:
-            for answer in call:
+            while (answer := self._answer(call)) is not None:
                 with self._changed:
                     self._talker.heard()
                     if answer.HasField("opened"):
@@ -136,6 +151,20 @@ class Stream:
         finally:
             call.cancel()  # nothing, where it has ended
         return None
+
+    def _answer(self, call: "Iterator[StreamMetricsResponse]") -> StreamMetricsResponse | None:
+        """What the server says next; None at the end. A run with nothing under way waits here: grpc would look ten times a second."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._over or not self.standing or self._talker.expects or self._talker.closed
+            )
+        return next(call, None)
+
+    def _ended(self, call: grpc.Call) -> None:
+        with self._changed:
+            if self._call is call:
+                self._over = True
+                self._changed.notify_all()
 
     def _requests(self, number: int) -> Iterator[StreamMetricsRequest]:
         yield StreamMetricsRequest(open=self._opening)
