@@ -78,6 +78,7 @@ class ActiveRun:
         self._artifacts = Artifacts(connection) if journal is None else KeptArtifacts(connection, journal)
         self._producer = Producer(run.run_id, connection, sender, settings, self._leave, offline=self.offline)
         self._items = self._producer.queue.items
+        self._add = self._items.extend  # bound once: a tenth of the cost of a dict of ten
         self._pid = os.getpid()
         self._ended = False
         self._monitor: system.Monitor | None = None
@@ -105,7 +106,7 @@ class ActiveRun:
                 self._producer.lose(str(error), len(metrics))
                 metrics = {}
         now = time()
-        items = self._items
+        add = self._add
         for key in metrics:
             value = metrics[key]
             if type(value) is not float:
@@ -114,8 +115,8 @@ class ActiveRun:
                 except Exception as error:  # noqa: BLE001 - whatever a value's own __float__ raises
                     self._producer.lose(f"{key!s:.80}: {value!r:.80} is no number ({error!s:.200})")
                     continue
-            items += (key, value, step, now)
-        if len(items) > self._producer.mark:
+            add((key, value, step, now))
+        if len(self._items) > self._producer.mark:
             self._producer.crowded()
 
     def log_metric(

@@ -119,15 +119,20 @@ def milliseconds(time: datetime | float) -> int:
 def deltas(columns: Iterable[Sequence[int]]) -> list[int]:
     """Each item of the columns one after the other less the one before, the first less 0."""
     found: list[int] = []
+    within: list[int] = []
+    before: Sequence[int] | None = None
     last = 0
     for column in columns:
         if not column:
             continue
+        if column is not before:  # series that were logged together share their columns
+            before = column
+            if isinstance(column, range):
+                within = [column.step] * (len(column) - 1)
+            else:
+                within = list(map(operator.sub, column[1:], column))
         found.append(column[0] - last)
-        if isinstance(column, range):
-            found += [column.step] * (len(column) - 1)
-        else:
-            found += map(operator.sub, column[1:], column)
+        found += within
         last = column[-1]
     return found
 

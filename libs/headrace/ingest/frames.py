@@ -4,12 +4,16 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final
+from functools import lru_cache
+from itertools import chain, repeat
+from operator import mul
+from typing import Final, TypeVar
 
 from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns, SeriesHeader
 from headrace.ingest.columns import FAR as FAR  # noqa: PLC0414 - a limit of the points below too
 from headrace.ingest.columns import Block, deltas, joined
+
+N = TypeVar("N", int, float)
 
 _KEY: Final = re.compile(r"[/\w.\- :]{1,250}")
 _SEQ_BYTES: Final = 11  # tag and value of Frame.seq at its longest: it is set after the size was checked
@@ -23,6 +27,7 @@ class Limits:
     size_bytes: int
 
 
+@lru_cache(maxsize=4096)  # asked for each key of each frame, and the answer is always the same
 def key_problem(key: object) -> str:
     """What is wrong with the key of a series; empty where nothing is. The server's rule, which is MLflow's."""
     if not isinstance(key, str) or not _KEY.fullmatch(key):
@@ -44,23 +49,34 @@ def as_blocks(
     keys: Sequence[str],
     values: Sequence[float],
     steps: Sequence[int],
-    times: Sequence[int],
+    seconds: Sequence[float],
     refuse: Callable[[str, int], None],
 ) -> list[Block]:
-    """Single points, given as columns, as a block for each key.
+    """Single points, given as columns, as a block for each key. Keys that were logged together share steps and times.
 
     Points under a key that the server would refuse are left out and told by `refuse(problem, how many)`: in a frame,
     they would take all its other points with them.
     """
-    blocks = []
+    blocks: list[Block] = []
+    row_steps: Sequence[int] = ()
+    row_seconds: Sequence[float] = ()
+    times: list[int] = []
     for key, at in _places(keys).items():
+        of_values, of_steps, of_seconds = _at(values, at), _at(steps, at), _at(seconds, at)
         if problem := key_problem(key):
-            refuse(problem, len(keys[at]) if isinstance(at, slice) else len(at))
-        elif isinstance(at, slice):
-            blocks.append(Block(key, values[at], steps[at], times[at]))
-        else:
-            blocks.append(Block(key, [values[n] for n in at], [steps[n] for n in at], [times[n] for n in at]))
+            refuse(problem, len(of_values))
+            continue
+        if of_steps != row_steps:
+            row_steps = of_steps
+        if of_seconds != row_seconds:
+            row_seconds = of_seconds
+            times = list(map(int, map(mul, row_seconds, repeat(1000.0))))
+        blocks.append(Block(key, of_values, row_steps, times))
     return blocks
+
+
+def _at(column: Sequence[N], places: slice | list[int]) -> Sequence[N]:
+    return column[places] if isinstance(places, slice) else [column[n] for n in places]
 
 
 def _places(keys: Sequence[str]) -> dict[str, slice] | dict[str, list[int]]:

@@ -1,8 +1,6 @@
 """What was logged and is in no frame yet. No I/O, no locks: single points are appended freely, its owner guards the rest."""
 
 from collections.abc import Callable
-from itertools import repeat
-from operator import mul
 from typing import Any, Final
 
 from headrace.api.tracking.v1.metrics_pb2 import Frame
@@ -121,8 +119,7 @@ def _singles(items: list[Any], refuse: Callable[[str, int], None]) -> list[Block
     if steps and not (min(steps) > -FAR and max(steps) < FAR):
         items = _with_near_steps(items, refuse)
         steps = items[2::FIELDS]
-    times = list(map(int, map(mul, items[3::FIELDS], repeat(1000.0))))
-    return as_blocks(items[0::FIELDS], items[1::FIELDS], steps, times, refuse)
+    return as_blocks(items[0::FIELDS], items[1::FIELDS], steps, items[3::FIELDS], refuse)
 
 
 def _with_near_steps(items: list[Any], refuse: Callable[[str, int], None]) -> list[Any]:
