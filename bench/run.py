@@ -47,6 +47,10 @@ def main() -> None:
             except Failed as error:
                 print(error, flush=True)
                 failed[row] = str(error).partition("\n")[0]
+            except KeyboardInterrupt:
+                failed[row] = "stopped"
+                break
+            _write(figures, about | {"whole": False})  # it is long: who ends it keeps what there is
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
     about["failed"] = failed
     about["whole"] = whole = not (asked.only or asked.quick or asked.no_peers or failed)
@@ -71,15 +75,21 @@ def _asked() -> argparse.Namespace:
 def _keep(figures: Sequence[Figure], about: dict[str, Any], readme: Path | None) -> None:
     text = table.markdown(figures, about)
     print(f"\n{text}\n")
-    name = f"{'' if about['whole'] else 'part-'}{cast('str', about['time'])[:16].replace(':', '')}.json"
-    path = BENCH / "results" / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(table.document(figures, about), indent=1) + "\n")
+    path = _write(figures, about)
     print(f"kept in {path.relative_to(BENCH.parent)}")
     if readme is not None:
         before, rest = readme.read_text().split(_MARKS[0])
         readme.write_text(f"{before}{_MARKS[0]}\n{text}\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}")
         print(f"its table is in {readme.relative_to(BENCH.parent)}")
+
+
+def _write(figures: Sequence[Figure], about: dict[str, Any]) -> Path:
+    name = f"{cast('str', about['time'])[:16].replace(':', '')}.json"
+    results = BENCH / "results"
+    results.mkdir(exist_ok=True)
+    path = results / f"part-{name}"
+    path.write_text(json.dumps(table.document(figures, about), indent=1) + "\n")
+    return path.rename(results / name) if about["whole"] else path
 
 
 if __name__ == "__main__":
