@@ -1,17 +1,21 @@
 """Points into frames, and frames through an outbox whose stream breaks anywhere."""
 
 import math
+from array import array
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fake_headrace import decoded
-from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
+from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns, SeriesHeader
 from headrace.ingest.columns import Block
 from headrace.ingest.frames import FAR, Limits, key_problem, make_frames
 from headrace.ingest.outbox import Outbox, Overtaken
+from headrace.ingest.packing import packed
 from headrace.ingest.queue import PointQueue
 from headrace_kit.errors import InvalidField
 from headrace_tracking import limits
@@ -60,6 +64,29 @@ def by_key(points: list[Point]) -> dict[str, list[tuple[int, int, float]]]:
     for key, value, step, time in points:
         found[key].append((step, time, value))
     return found
+
+
+wholes = st.lists(far, min_size=1, max_size=6) | st.lists(st.integers(0, 200), min_size=1, max_size=6)
+steady = st.builds(
+    lambda at, by, n: range(at, at + by * n, by), st.integers(-9, 9), st.sampled_from([1, 70, -2]), st.integers(1, 6)
+)
+still = st.builds(lambda at, n: array("q", [at]) * n, far, st.integers(1, 6))
+whole_columns = st.lists(wholes | steady | still, min_size=1, max_size=4)
+
+
+def differences(columns: Sequence[Sequence[int]]) -> list[int]:
+    items = list(chain.from_iterable(columns))
+    return [after - before for before, after in zip([0, *items], items, strict=False)]
+
+
+@given(whole_columns, whole_columns, st.lists(st.lists(st.floats(), min_size=1), min_size=1, max_size=4))
+def test_columns_are_the_bytes_that_protobuf_makes(
+    steps: list[Sequence[int]], times: list[Sequence[int]], values: list[list[float]]
+) -> None:
+    message = MetricColumns(
+        step_deltas=differences(steps), time_deltas=differences(times), values=list(chain.from_iterable(values))
+    )
+    assert packed(steps, times, values) == message.SerializeToString()
 
 
 @given(logged, st.integers(1, 20), st.integers(60, 2_000))

@@ -2,10 +2,9 @@
 
 import operator
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 
 FAR: Final = 1 << 62
@@ -39,7 +38,7 @@ def read(steps: Any, columns: Mapping[str, Any], times: Any, now_ms: int) -> lis
     Without steps they count from 0, without times all are `now_ms`. Raises ValueError that names the column where
     something is no number, no whole step, no time, or the lengths differ.
     """
-    blocks = []
+    blocks: list[Block] = []
     read_steps: Sequence[int] | None = None if steps is None else whole_numbers(steps)
     read_times: Sequence[int] | None = None if times is None else _milliseconds(times)
     for key, given in columns.items():
@@ -114,32 +113,6 @@ def milliseconds(time: datetime | float) -> int:
     if not -FAR < ms < FAR:
         raise ValueError(f"the time {time!r} is too far from 1970")
     return ms
-
-
-def deltas(columns: Iterable[Sequence[int]]) -> list[int]:
-    """Each item of the columns one after the other less the one before, the first less 0."""
-    found: list[int] = []
-    within: list[int] = []
-    before: Sequence[int] | None = None
-    last = 0
-    for column in columns:
-        if not column:
-            continue
-        if column is not before:  # series that were logged together share their columns
-            before = column
-            if isinstance(column, range):
-                within = [column.step] * (len(column) - 1)
-            else:
-                within = list(map(operator.sub, column[1:], column))
-        found.append(column[0] - last)
-        found += within
-        last = column[-1]
-    return found
-
-
-def joined(columns: Sequence[Sequence[float]]) -> Sequence[float]:
-    """The columns one after the other."""
-    return columns[0] if len(columns) == 1 else list(chain.from_iterable(columns))
 
 
 def _numbers(key: str, values: Any) -> Sequence[float]:

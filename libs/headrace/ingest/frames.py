@@ -9,9 +9,10 @@ from itertools import chain, repeat
 from operator import mul
 from typing import Final, TypeVar
 
-from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns, SeriesHeader
+from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
 from headrace.ingest.columns import FAR as FAR  # noqa: PLC0414 - a limit of the points below too
-from headrace.ingest.columns import Block, deltas, joined
+from headrace.ingest.columns import Block
+from headrace.ingest.packing import packed
 
 N = TypeVar("N", int, float)
 
@@ -117,10 +118,8 @@ def _pack(blocks: Sequence[Block]) -> Frame:
     for block in blocks:
         series.setdefault(block.key, []).append(block)
     in_order = tuple(chain.from_iterable(series.values()))
-    columns = MetricColumns(
-        step_deltas=deltas([block.steps for block in in_order]),
-        time_deltas=deltas([block.times for block in in_order]),
-        values=joined([block.values for block in in_order]),
+    columns = packed(
+        [block.steps for block in in_order], [block.times for block in in_order], [block.values for block in in_order]
     )
     headers = [SeriesHeader(key=key, count=sum(map(len, of_key))) for key, of_key in series.items()]
-    return Frame(series=headers, columns=columns.SerializeToString())
+    return Frame(series=headers, columns=columns)
