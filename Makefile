@@ -53,7 +53,7 @@ sizes: .venv/ready
 
 PEERS ?= 1
 
-bench: .venv/ready ## Headrace beside MLflow, FastTrackML, W&B and the raw limits: 20 minutes; PEERS=0 leaves the peers out
+bench: .venv/ready ## Headrace beside MLflow, FastTrackML, W&B and the raw limits: 20 minutes or more; PEERS=0 leaves the peers out
 	@$(BIN)/python -m headrace_kit.testing.backends install
 	@$(BIN)/python bench/start.py
 	@$(BIN)/python bench/run.py --readme $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
