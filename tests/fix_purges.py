@@ -12,7 +12,6 @@ from psycopg import sql
 from fix_metrics import Letters, Point, frame, make_runs, pack, received, stored
 from headrace_kit.bus import Partition
 from headrace_kit.topics import FRAMES
-from headrace_tracking.purger.loop import connected
 from headrace_tracking.purger.step import Purger
 from headrace_tracking.writer.applier import Applier, connect
 from headrace_tracking.writer.letters import PoisonShare
@@ -36,7 +35,7 @@ def rows_of(conn: psycopg.Connection[Any], run_id: uuid.UUID) -> dict[str, int]:
 
 def purger(dsn: str, stack: ExitStack, **times: float) -> Purger:
     """One that waits for nothing but other transactions."""
-    conn = connected(dsn)
+    conn = connect(dsn, durable=True)
     stack.callback(conn.close)
     return Purger(conn, **{"wait_s": 0.0, "unused_s": 0.0, **times})
 
@@ -121,7 +120,7 @@ class Connections:
     def __init__(self, dsn: str, stack: ExitStack) -> None:
         self.dsn = dsn
         self.writers = [stack.enter_context(closing(connect(dsn))) for _ in range(4)]
-        self.look = stack.enter_context(closing(connected(dsn)))
+        self.look = stack.enter_context(closing(connect(dsn, durable=True)))
         self.purger = purger(dsn, stack)
 
     def runs(self) -> list[Producing]:

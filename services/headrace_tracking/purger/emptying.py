@@ -15,8 +15,8 @@ from headrace_kit.errors import DomainError
 from headrace_tracking import lookup
 from headrace_tracking.purger import store
 from headrace_tracking.purger.bin import purge_experiment, purge_run
-from headrace_tracking.purger.loop import connected
 from headrace_tracking.purger.store import Wanted
+from headrace_tracking.writer.applier import connect
 from headrace_tracking.writer.store import Connection, Run
 
 
@@ -54,7 +54,7 @@ class Emptying:
 
     def _step(self, asked: Asked) -> Emptied:
         try:
-            with closing(connected(self._dsn)) as conn:
+            with closing(connect(self._dsn, durable=True)) as conn:
                 return _empty(conn, asked)
         except psycopg.Error as error:
             raise db.translate(error, {}) from error

@@ -41,14 +41,14 @@ class _Owned:
     next_offset: int
 
 
-def connect(dsn: str) -> Connection:
-    """A connection for an applier, in the worker role."""
+def connect(dsn: str, *, durable: bool = False) -> Connection:
+    """A connection for an applier, in the worker role; `durable` commits are on the disk when they are told."""
     conn = psycopg.connect(db.as_role(dsn, db.worker_role("tracking")), autocommit=True)
     conn.adapters.register_dumper(np.ndarray, NumbersDumper)
     # A writer that stops (SIGSTOP, a frozen machine) inside a transaction would keep its partitions from the next owner.
     conn.execute(sql.SQL("SET idle_in_transaction_session_timeout = {}").format(sql.Literal(f"{_LOCK_HELD_S}s")))
-    # What a crash of PostgreSQL takes back, offset and points together, is read from the bus again.
-    conn.execute("SET synchronous_commit = off")
+    # What a crash of PostgreSQL takes back of a writer, offset and points together, is read from the bus again.
+    conn.execute(sql.SQL("SET synchronous_commit = {}").format(sql.SQL("on" if durable else "off")))
     return conn
 
 
