@@ -14,8 +14,8 @@ from typing_extensions import override
 from headrace.api.tracking.v1 import tracking_events_pb2 as consumed
 from headrace_artifacts import collecting, events
 from headrace_artifacts.collecting import Connection, PurgedOwner
+from headrace_artifacts.woken import WokenWorker
 from headrace_kit.bus.cloudevents import CloudEvent
-from headrace_kit.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,6 @@ GROUP: Final = "artifacts"
 _OWNERS: Final = 20  # at once
 _FILES: Final = 200  # in a transaction
 _AGAIN_S: Final = 60.0  # after a failure, or a crash
-_POLL_S: Final = 5.0
-_RECONNECT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Purges:
         self._wake()
 
 
-class Collector(Worker):
+class Collector(WokenWorker):
     """Collects when woken, and every five seconds; several processes may. `dsn` must be of a role that sees all tenants.
 
     Rows go first, in transactions of some hundred, with their events; their blobs go to the sweeper, as those of any
@@ -87,37 +85,18 @@ class Collector(Worker):
         times: Times,
         on_death: Callable[[BaseException], None],
     ) -> None:
-        super().__init__("artifacts collector", on_death)
-        self._dsn = dsn
+        super().__init__("artifacts collector", dsn, on_death, "files of purged runs are deleted later")
         self._versions = versions
         self._sweep = sweep
         self._times = times
-        self._woken = threading.Event()
-
-    def wake(self) -> None:
-        """There is something to collect, once the caller's transaction commits; never blocks, any thread may call it."""
-        self._woken.set()
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._woken.set()
 
     @override
     def run(self, stopping: threading.Event) -> None:
         with closing(self._versions):
-            while not stopping.is_set():
-                try:
-                    with psycopg.connect(self._dsn, autocommit=True) as conn:
-                        while not stopping.is_set():
-                            self._woken.clear()
-                            self._collect(conn, stopping)
-                            self._woken.wait(_POLL_S)
-                except psycopg.OperationalError as error:
-                    log.warning("the database is away, files of purged runs are deleted later: %s", error)
-                    stopping.wait(_RECONNECT_S)
+            super().run(stopping)
 
-    def _collect(self, conn: Connection, stopping: threading.Event) -> None:
+    @override
+    def work(self, conn: Connection, stopping: threading.Event) -> None:
         while claimed := collecting.claim(conn, _OWNERS, _AGAIN_S):
             for owner in claimed:
                 if stopping.is_set():
