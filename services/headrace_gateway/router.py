@@ -83,6 +83,8 @@ class RouteFollower:
                     await call.write(route_service_pb2.WatchRoutesRequest(generation=table.generation))
             except grpc.aio.AioRpcError as error:
                 log.info("the deployment service is away, routes stay as they are: %s", error.details())
+            except asyncio.InvalidStateError:  # the call ended between a table and the word that it is in use
+                log.info("the deployment service ended the call, routes stay as they are")
             except asyncio.CancelledError:
                 call.cancel()
                 raise
