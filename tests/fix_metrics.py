@@ -6,6 +6,7 @@ from uuid import UUID
 
 import numpy as np
 import psycopg
+import zstandard
 
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit.bus import Partition, Received, Record
@@ -31,7 +32,7 @@ def frame(seq: int, series: Mapping[str, Sequence[Point]], *, zstd: bool = False
         seq=seq,
         series=[metrics_pb2.SeriesHeader(key=key, count=len(points)) for key, points in series.items()],
         encoding=metrics_pb2.ENCODING_ZSTD if zstd else metrics_pb2.ENCODING_UNSPECIFIED,
-        columns=Zstd().compress(data) if zstd else data,
+        columns=zstandard.compress(data) if zstd else data,
     )
 
 

@@ -5,13 +5,15 @@ bins of one width combine to those of any greater one, exactly. A chunk of many 
 either axis (see `levels`): fine ones, compressed, and a few coarse ones, as they are, to be read by the thousand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from headrace_tracking import planes
 from headrace_tracking.columns import BadColumns, Floats, Ints, Zstd
+from headrace_tracking.segments import sizes_of, starts_of
 
 FINE_POINTS: Final = 64
 """In a fine bin at least, on average. Half as many would take another half byte a point of a noisy curve."""
@@ -61,17 +63,30 @@ def combined(parts: Sequence[Bins]) -> Bins:
     return _reduced(*_by_id(ids, counts, values))
 
 
-def levels(axis: Ints, values: Floats, zstd: Zstd) -> Levels | None:
-    """What a chunk of these points keeps; needs twice COARSE_POINTS, so that a level may have two bins.
+def levels(axis: Ints, values: Floats, starts: Ints, zstd: Zstd) -> list[Levels | None]:
+    """What the chunks that begin at these starts keep; each needs twice COARSE_POINTS, so that a level may have two bins.
 
     None where steps go back: then bins do not stand in the order of their points, and which is the first or the last of
     two that are combined is not known.
     """
-    if not _rises(axis):
-        return None
-    fine_shift, fine = _level(axis, None, (values, values, values, values), len(axis) // FINE_POINTS)
-    further, coarse = _level(fine.ids, fine.counts, fine.values, len(axis) // COARSE_POINTS)
-    return Levels(fine_shift, _packed(fine, zstd), fine_shift + further, _table(coarse).T.tobytes())
+    sizes = sizes_of(starts, len(axis))
+    falls = np.flatnonzero(axis[1:] < axis[:-1]) + 1
+    falling = np.unique(np.searchsorted(starts, np.setdiff1d(falls, starts), "right") - 1)
+    if len(falling):
+        rises = np.ones(len(starts), np.bool_)
+        rises[falling] = False
+        kept = np.repeat(rises, sizes)
+        found = iter(levels(axis[kept], values[kept], starts_of(sizes[rises]), zstd)) if rises.any() else iter(())
+        return [next(found) if rising else None for rising in rises.tolist()]
+    fine = _level(axis, None, (values, values, values, values), starts, sizes // FINE_POINTS)
+    coarse = _level(fine.bins.ids, fine.bins.counts, fine.bins.values, fine.starts, sizes // COARSE_POINTS)
+    rows = _table(coarse.bins).T
+    return [
+        Levels(shift, data, shift + further, rows[part].tobytes())
+        for shift, data, further, part in zip(
+            fine.shifts.tolist(), _packed(fine, zstd), coarse.shifts.tolist(), coarse.parts(), strict=True
+        )
+    ]
 
 
 def narrowest(axis: Ints, most: int) -> int:
@@ -79,6 +94,7 @@ def narrowest(axis: Ints, most: int) -> int:
     # Neighbours differ after a shift when a bit differs that is not shifted out: no difference is taken that could
     # exceed 64 bits.
     changes = (axis[1:] ^ axis[:-1]).view(np.uint64)
+    changes = changes[changes != 0]  # often there are few: points come in bursts
     if len(changes) < most:
         return 0
     return int(np.partition(changes, len(changes) - most)[len(changes) - most]).bit_length()
@@ -128,14 +144,37 @@ def widened(found: Bins, own_shifts: Ints, shift: int, first: int, last: int) ->
     return _reduced(*_by_id(ids[inside], found.counts[inside], values[:, inside]))
 
 
-def _level(axis: Ints, counts: Ints | None, values: Sequence[Floats] | Floats, most: int) -> tuple[int, Bins]:
-    """At most so many bins of rising numbers, and their shift."""
-    shift = width(int(axis[0]), int(axis[-1]), most)
-    found = _reduced(axis >> shift, counts, values)
-    if shift and 4 * len(found) < most:  # there are gaps; looking into them takes as long as the bins themselves
-        shift = narrowest(axis, most)
-        found = _reduced(axis >> shift, counts, values)
-    return shift, found
+class _Level(NamedTuple):
+    """Bins of many chunks, one behind the other."""
+
+    shifts: Ints
+    """Of each chunk."""
+    bins: Bins
+    starts: Ints
+    """Where each chunk's bins begin."""
+
+    def parts(self) -> Iterator[slice]:
+        """Where each chunk's bins are."""
+        stops = np.append(self.starts[1:], len(self.bins)).tolist()
+        return map(slice, self.starts.tolist(), stops)
+
+
+def _level(axis: Ints, counts: Ints | None, values: Sequence[Floats] | Floats, starts: Ints, most: Ints) -> _Level:
+    """Of chunks that begin at these starts, of rising numbers: each with at most so many bins."""
+    sizes = sizes_of(starts, len(axis))
+    ends = zip(axis[starts].tolist(), axis[starts + sizes - 1].tolist(), most.tolist(), strict=True)
+    shifts = np.array([width(first, last, few) for first, last, few in ends], np.int64)
+    ids = axis >> np.repeat(shifts, sizes)
+    begins = _begins(ids, starts)
+    found = np.searchsorted(begins, starts)
+    gaps = np.flatnonzero((shifts > 0) & (4 * sizes_of(found, len(begins)) < most))
+    if len(gaps):  # looking into them takes as long as the bins themselves
+        for chunk in gaps.tolist():
+            shifts[chunk] = narrowest(axis[starts[chunk] :][: sizes[chunk]], int(most[chunk]))
+        ids = axis >> np.repeat(shifts, sizes)
+        begins = _begins(ids, starts)
+        found = np.searchsorted(begins, starts)
+    return _Level(shifts, _reduced(ids, counts, values, begins), found)
 
 
 def _sizes(data: Sequence[bytes]) -> list[int]:
@@ -155,11 +194,12 @@ def _table(bins: Bins) -> Ints:
     return table
 
 
-def _packed(bins: Bins, zstd: Zstd) -> bytes:
-    """Ids from the first one on, rearranged as the bytes of a chunk are: see `chunks`."""
-    table = _table(bins)
-    table[0] -= bins.ids[0]
-    return zstd.compress(table.reshape(-1).view(np.uint8).reshape(-1, 8).T.tobytes())
+def _packed(level: _Level, zstd: Zstd) -> list[bytes]:
+    """Of each chunk, ids from its first one on."""
+    table = _table(level.bins)
+    table[0] -= np.repeat(level.bins.ids[level.starts], sizes_of(level.starts, len(level.bins)))
+    split = planes.split(table)
+    return zstd.compress_all([split[:, :, part].tobytes() for part in level.parts()])
 
 
 def _by_id(
@@ -172,12 +212,21 @@ def _by_id(
     return ids[order], None if counts is None else counts[order], [row[order] for row in values]
 
 
-def _reduced(ids: Ints, counts: Ints | None, values: Sequence[Floats] | Floats) -> Bins:
-    """Of rising ids, each once. `counts` None: each counts as one."""
+def _begins(ids: Ints, starts: Ints) -> Ints:
+    """Where the bins of rising ids begin: at each start, and wherever the id changes."""
+    changes = np.empty(len(ids), np.bool_)
+    changes[1:] = ids[1:] != ids[:-1]
+    changes[starts] = True
+    return np.flatnonzero(changes)
+
+
+def _reduced(ids: Ints, counts: Ints | None, values: Sequence[Floats] | Floats, begins: Ints | None = None) -> Bins:
+    """Of ids that rise between the begins, each once. `counts` None: each counts as one."""
     if not len(ids):
         return Bins(ids, ids, np.empty((4, 0)))
     low, high, first, last = values
-    begins = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
+    if begins is None:
+        begins = _begins(ids, np.zeros(1, np.int64))
     ends = np.append(begins[1:], len(ids))
     # fmin and fmax pass over NaN wherever there is a number, and are slower.
     least, most = (np.fmin, np.fmax) if np.isnan(low).any() else (np.minimum, np.maximum)

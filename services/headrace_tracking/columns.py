@@ -77,9 +77,15 @@ class Zstd:
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._decompressor = zstandard.ZstdDecompressor()
 
-    def compress(self, data: bytes) -> bytes:
-        """With its size and a checksum inside."""
-        return self._compressor.compress(data)
+    def compress_all(self, data: Sequence[bytes]) -> list[bytes]:
+        """Each by itself, with its size and a checksum inside; none may be empty.
+
+        All in one call: each call of the library lets other threads run, and has to wait for them when it comes back.
+        """
+        if not data:
+            return []
+        found = self._compressor.multi_compress_to_buffer(list(data))
+        return [found[number].tobytes() for number in range(len(found))]
 
     def decompress(self, data: bytes, most: int) -> bytes:
         """Raises BadColumns for damage, and for anything that says or turns out to be more than `most` bytes."""
@@ -229,27 +235,37 @@ def _varints(parts: Sequence[bytes], counts: Ints) -> NDArray[np.uint64] | None:
     """All varints of these packed fields; None when one does not hold so many, ends within one, or one is too long."""
     raw = np.frombuffer(b"".join(parts), np.uint8)
     stops = np.cumsum([len(part) for part in parts])
-    ends = np.flatnonzero(raw < 0x80)
+    last = raw < 0x80
+    more = np.flatnonzero(~last)  # bytes that others follow: few, as most differences are small
     # The varint that ends a field ends where the field does, and so many lie before it.
-    upto = np.cumsum(counts)
-    if len(ends) != upto[-1] or not np.array_equal(ends[upto - 1], stops - 1):
+    if (
+        not len(raw)
+        or not last[stops - 1].all()
+        or not np.array_equal(stops - np.searchsorted(more, stops), np.cumsum(counts))
+    ):
         return None
-    if len(ends) == len(raw):
-        return raw.astype(np.uint64)
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
-    sizes = ends - starts + 1
+    found = raw[last].astype(np.uint64)
+    if not len(more):
+        return found
+    owners = more - np.arange(len(more))
+    firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+    sizes = np.diff(firsts, append=len(more))
     longest = int(sizes.max())
-    if longest > _VARINT_BYTES:
+    if longest >= _VARINT_BYTES:
         return None
-    found = (raw[starts] & 0x7F).astype(np.uint64)
-    for index in range(1, longest):
-        longer = np.flatnonzero(sizes > index)
-        found[longer] |= (raw[starts[longer] + index] & 0x7F).astype(np.uint64) << np.uint64(7 * index)
+    longer, starts = owners[firsts], more[firsts]
+    value = found[longer] << (7 * sizes).astype(np.uint64)
+    for index in range(longest):
+        has = np.flatnonzero(sizes > index)
+        value[has] |= (raw[starts[has] + index] & 0x7F).astype(np.uint64) << np.uint64(7 * index)
+    found[longer] = value
     return found
 
 
 def _zigzag(coded: NDArray[np.uint64]) -> Ints:
-    one = np.uint64(1)
-    return ((coded >> one) ^ (~(coded & one) + one)).view(np.int64)
+    """In place: fresh memory for so many numbers costs more than the arithmetic."""
+    signs = coded & np.uint64(1)
+    np.negative(signs, out=signs)
+    coded >>= np.uint64(1)
+    coded ^= signs
+    return coded.view(np.int64)

@@ -45,12 +45,12 @@ class Segments:
     @property
     def stops(self) -> Ints:
         """Where each ends."""
-        return np.append(self.starts[1:], len(self.points))
+        return self.starts + self.sizes
 
     @property
     def sizes(self) -> Ints:
         """How many points each has."""
-        return self.stops - self.starts
+        return sizes_of(self.starts, len(self.points))
 
     def ordered(self) -> "Segments":
         """Each in the order of chunks: by (time, step, value), NaN taken as 0, bits last."""
@@ -92,3 +92,8 @@ class Segments:
 def starts_of(sizes: Ints) -> Ints:
     """Where pieces of these sizes begin, one behind the other."""
     return np.cumsum(sizes) - sizes
+
+
+def sizes_of(starts: Ints, end: int) -> Ints:
+    """The sizes of pieces that begin at these starts, the last of which ends there."""
+    return np.diff(starts, append=end)
