@@ -5,6 +5,7 @@ holds to the tenant of the transaction (none set: no rows), and `headrace_<schem
 which serve all tenants and check the tenant themselves.
 """
 
+import select
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from typing import Final, LiteralString
 
 import psycopg
 import psycopg_pool
-from psycopg import conninfo
+from psycopg import conninfo, sql
 from psycopg.rows import TupleRow
 
 from headrace.api.common.v1 import error_reason_pb2
@@ -70,7 +71,7 @@ class Database:
             max_size=self._connections,
             open=False,
             name=self.schema,
-            check=psycopg_pool.AsyncConnectionPool.check_connection,
+            check=_check,
         )
         try:
             await pool.open(wait=True, timeout=30)
@@ -86,7 +87,7 @@ class Database:
 
     async def check(self) -> None:
         """Raises DomainError when the database does not answer."""
-        async with self._transaction() as conn:
+        async with self.tenant("") as conn:
             await conn.execute("SELECT 1")
 
     @asynccontextmanager
@@ -98,21 +99,30 @@ class Database:
         Errors of the driver come out as DomainError: a broken constraint as the service's table says, a full disk as
         STORE_FULL, a lost or busy database as BACKEND_UNAVAILABLE.
         """
-        async with self._transaction() as conn:
-            if snapshot:
-                await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            await conn.execute("SELECT set_config('headrace.tenant', %(tenant)s, true)", {"tenant": tenant_id})
-            yield conn
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise RuntimeError("Database.open was not called")
         try:
-            async with self._pool.connection(timeout=10) as conn, conn.transaction():
+            async with self._pool.connection(timeout=10) as conn:  # which commits, or rolls back, what is begun here
+                # Both in one message: a round trip of its own takes longer than most reads.
+                await conn.execute(_begin(tenant_id, snapshot), prepare=False)
                 yield conn
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             raise translate(error, self._constraints) from error
+
+
+def _begin(tenant_id: str, snapshot: bool) -> sql.Composed:
+    mode = sql.SQL(" ISOLATION LEVEL REPEATABLE READ, READ ONLY" if snapshot else "")
+    return sql.SQL("BEGIN{}; SET LOCAL headrace.tenant = {}").format(mode, sql.Literal(tenant_id))
+
+
+async def _check(conn: Connection) -> None:
+    """Raises OperationalError when the connection of the pool has broken. One that the server closed has its end to be
+    read, which is seen without a round trip; then, or when anything else came unasked, the server is asked.
+    """
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await psycopg_pool.AsyncConnectionPool.check_connection(conn)
 
 
 def translate(error: Exception, constraints: Constraints) -> Exception:

@@ -334,7 +334,7 @@ class Frozen(PoisonShare):
 
     @override
     def count(self, frames: int, letters: Sequence[Letter]) -> None:
-        time.sleep(1)
+        time.sleep(2)
 
 
 async def test_a_writer_frozen_inside_its_transaction_gives_way(database: str) -> None:
@@ -343,11 +343,11 @@ async def test_a_writer_frozen_inside_its_transaction_gives_way(database: str) -
     partition = Partition(FRAMES.name, 0)
     value = pack(TENANT, run_id, bytes(16), [frame(1, {"a": [point(1)]})]).SerializeToString()
     with connect(database) as conn, connect(database) as other:
-        conn.execute("SET idle_in_transaction_session_timeout = '100ms'")
+        conn.execute("SET transaction_timeout = '200ms'")
         frozen = Applier(conn, Letters(), Frozen())
         frozen.take([partition])
         freezing = asyncio.create_task(asyncio.to_thread(frozen.apply, [received(value, 0)]))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         next_one = Applier(other, Letters(), PoisonShare())
         assert next_one.take([partition]) == {partition: 0}
         assert not freezing.done()

@@ -20,7 +20,7 @@ from headrace_tracking.packer import Packer, Parcel
 from headrace_tracking.writer import sequence
 from headrace_tracking.writer.applier import Applier
 from headrace_tracking.writer.batch import Arrival
-from headrace_tracking.writer.store import Move
+from headrace_tracking.writer.store import Answer, Move
 
 
 def test_every_point_exactly_once(database: str) -> None:
@@ -71,24 +71,26 @@ class MovesOutsideTheTransaction(Applier):
     """Broken on purpose: the offset is kept though the points may not be."""
 
     @override
-    def _advance(self, moves: Sequence[Move]) -> None:
+    def _advance(self, moves: Sequence[Move]) -> Answer[int]:
         whole = self._conn
         known = conninfo.make_conninfo("", **whole.info.get_parameters(), password=whole.info.password)
         with psycopg.connect(known, autocommit=True) as self._conn:
-            super()._advance(moves)
+            moved = super()._advance(moves)()
         self._conn = whole
+        return lambda: moved
 
 
 class Unfenced(Applier):
     """Broken on purpose: whoever wakes up commits."""
 
     @override
-    def _advance(self, moves: Sequence[Move]) -> None:
+    def _advance(self, moves: Sequence[Move]) -> Answer[int]:
         for move in moves:
             self._conn.execute(
                 "UPDATE tracking.ingest_partitions SET next_offset = %s WHERE partition_number = %s",
                 [move.next_offset, move.partition_number],
             )
+        return lambda: len(moves)
 
 
 class AcksBeforeDurable(Packer):

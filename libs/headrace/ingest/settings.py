@@ -10,7 +10,7 @@ Compression = Literal["auto", "on", "off"]
 class IngestSettings:
     """Limits of the metric path of one client. All have working defaults."""
 
-    age_s: float = 0.1
+    age_s: float = 0.03
     """A point is framed at most so long after it was logged, while the server takes frames and has acknowledged those before.
     While it has not, points wait for that too, unless they fill a frame or `flush` asks for them."""
     frame_points: int = 8_192

@@ -2,13 +2,12 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import psycopg
-from psycopg import sql
 
 from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit import db
@@ -22,11 +21,13 @@ from headrace_tracking.writer import letters, sequence, store
 from headrace_tracking.writer.arrays import NumbersDumper
 from headrace_tracking.writer.batch import Arrival, Gathered, gather, read
 from headrace_tracking.writer.letters import Letter, PoisonShare
-from headrace_tracking.writer.store import Connection, Latest, Move, Parked, Run, RunState, Series, Stream
+from headrace_tracking.writer.store import Answer, Connection, Latest, Move, Parked, Run, RunState, Series, Stream
 
 log = logging.getLogger(__name__)
 
 _LOCK_HELD_S: Final = 30
+_HELD_AT_ALL_S: Final = 60
+_HAS_TRANSACTION_TIMEOUT: Final = 170000
 _SMALL: Final = chunks.MOST_POINTS // 2
 _NOTED: Final = 1 / 8  # of the small chunks: a note costs as much as such a chunk, and eight are worth a merge
 
@@ -41,15 +42,34 @@ class _Owned:
     next_offset: int
 
 
-def connect(dsn: str, *, durable: bool = False) -> Connection:
-    """A connection for an applier, in the worker role; `durable` commits are on the disk when they are told."""
+class _Known(NamedTuple):
+    """What the database knows of the arrivals of a poll."""
+
+    runs: dict[Run, RunState]
+    marks: dict[Stream, int]
+    """The seq up to which each is applied."""
+    waiting: dict[Stream, set[int]]
+    """The seqs that are parked."""
+
+
+def connect(dsn: str, *, durable: bool = False, brief: bool = False) -> Connection:
+    """A connection for an applier, in the worker role; `durable` commits are on the disk when they are told, and `brief`
+    transactions are ended after a minute (from PostgreSQL 17 on).
+    """
     conn = psycopg.connect(db.as_role(dsn, db.worker_role("tracking")), autocommit=True)
     conn.adapters.register_dumper(np.ndarray, NumbersDumper)
     # A writer that stops (SIGSTOP, a frozen machine) inside a transaction would keep its partitions from the next owner.
-    conn.execute(sql.SQL("SET idle_in_transaction_session_timeout = {}").format(sql.Literal(f"{_LOCK_HELD_S}s")))
+    _set(conn, "idle_in_transaction_session_timeout", f"{_LOCK_HELD_S}s")
+    # After a pipeline PostgreSQL does not see that a session is idle: psycopg asks for a flush behind it.
+    if brief and conn.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        _set(conn, "transaction_timeout", f"{_HELD_AT_ALL_S}s")
     # What a crash of PostgreSQL takes back of a writer, offset and points together, is read from the bus again.
-    conn.execute(sql.SQL("SET synchronous_commit = {}").format(sql.SQL("on" if durable else "off")))
+    _set(conn, "synchronous_commit", "on" if durable else "off")
     return conn
+
+
+def _set(conn: Connection, name: str, value: str) -> None:
+    conn.execute("SELECT set_config(%(name)s, %(value)s, false)", {"name": name, "value": value})
 
 
 class Applier:
@@ -106,13 +126,12 @@ class Applier:
             return
         arrived = read(fresh)
         with self._conn.transaction():
-            self._advance(list(moves.values()))
-            dead = arrived.letters + self._apply_frames(arrived.frames)
+            known = self._ask(list(moves.values()), arrived.frames)
+            dead = arrived.letters + self._apply_frames(arrived.frames, known)
             self._share.count(len(arrived.frames) + len(arrived.letters), dead)
             if dead:
                 log.warning("%d frames go to the dead letters; the first: %s", len(dead), dead[0].reason)
                 letters.publish(self._producer, dead)
-            store.tell_readers(self._conn)
         for partition, move in moves.items():
             self._owned[partition].next_offset = move.next_offset
 
@@ -126,22 +145,41 @@ class Applier:
             if (own := self._owned.get(partition))
         }
 
-    def _advance(self, moves: Sequence[Move]) -> None:
-        """First of all, as it locks the rows: whoever wants to take a partition now waits for this transaction."""
-        if store.move_partitions(self._conn, moves) != len(moves):
-            raise Fenced(f"one of these partitions has another owner by now: {moves}")
+    def _ask(self, moves: Sequence[Move], arrivals: Sequence[Arrival]) -> _Known:
+        """Moves the partitions and says what is known of the arrivals, in one round trip: each takes as long as a frame's work.
 
-    def _apply_frames(self, arrivals: Sequence[Arrival]) -> list[Letter]:
-        runs = store.states_of(self._conn, {arrival.run for arrival in arrivals})
-        known = [arrival for arrival in arrivals if arrival.run in runs]
-        strangers = self._strangers([arrival for arrival in arrivals if arrival.run not in runs])
-        streamed = self._in_sequence([arrival for arrival in known if not arrival.unary])
+        The moves come first, as they lock the partitions' rows: whoever wants to take one now waits for this transaction.
+        """
+        streams = {arrival.stream for arrival in arrivals if not arrival.unary}
+        with self._conn.pipeline():
+            moved = self._advance(moves)
+            runs = store.states_of(self._conn, {arrival.run for arrival in arrivals})
+            marks = store.lock_streams(self._conn, streams)
+            waiting = store.parked_seqs(self._conn, streams)
+        if moved() != len(moves):
+            raise Fenced(f"one of these partitions has another owner by now: {moves}")
+        return _Known(runs(), marks(), waiting())
+
+    def _advance(self, moves: Sequence[Move]) -> Answer[int]:
+        return store.move_partitions(self._conn, moves)
+
+    def _apply_frames(self, arrivals: Sequence[Arrival], known: _Known) -> list[Letter]:
+        there = [arrival for arrival in arrivals if arrival.run in known.runs]
+        strangers = self._strangers([arrival for arrival in arrivals if arrival.run not in known.runs])
+        streamed, moved = self._in_sequence([arrival for arrival in there if not arrival.unary], known)
         points, bad = gather(streamed, self._zstd, self._check)
-        unary, bad_too = gather([arrival for arrival in known if arrival.unary], self._zstd, self._check)
+        unary, bad_too = gather([arrival for arrival in there if arrival.unary], self._zstd, self._check)
         if unary.names:
             points = Gathered.joined(points, self._not_yet_there(unary))
         if points.names:
-            self._keep(points, runs)
+            cut = chunks.cut(points.points, self._zstd)
+            store.add_chunks(self._conn, ((points.names[number], chunk) for number, chunk in cut))
+        with self._conn.pipeline():  # one round trip
+            if moved:
+                store.set_applied(self._conn, moved)
+            if points.names:
+                self._tell(points, known.runs)
+            store.tell_readers(self._conn)
         return strangers + bad + bad_too
 
     def _strangers(self, arrivals: Sequence[Arrival]) -> list[Letter]:
@@ -155,57 +193,51 @@ class Applier:
             if arrival.run not in purged
         ]
 
-    def _in_sequence(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
-        """The frames to apply now, in order for each stream; moves the marks, parks and fetches what was parked."""
+    def _in_sequence(self, arrivals: Sequence[Arrival], known: _Known) -> tuple[list[Arrival], dict[Stream, int]]:
+        """The frames to apply now, in order for each stream, and where its mark moves; parks, and fetches what was parked."""
         streams: dict[Stream, list[Arrival]] = {}
         for arrival in arrivals:
             streams.setdefault(arrival.stream, []).append(arrival)
-        if not streams:
-            return []
-        marks = self._marks(streams)
-        waiting = store.parked_seqs(self._conn, streams)
+        self._begin(streams.keys() - known.marks.keys(), known)
         plans = {
-            stream: self._plan(marks[stream], [(a.routed.frame.seq, a) for a in frames], waiting.get(stream, set()))
+            stream: self._plan(
+                known.marks[stream], [(a.routed.frame.seq, a) for a in frames], known.waiting.get(stream, set())
+            )
             for stream, frames in streams.items()
         }
         moved = {stream: plan.applied_seq for stream, plan in plans.items() if plan.apply}
-        if moved:
-            store.set_applied(self._conn, moved)
         park = [_parked(arrival) for plan in plans.values() for _, arrival in plan.park]
         if park:
             store.park(self._conn, park)
-        unparked = self._unpark({stream: seq for stream, seq in moved.items() if stream in waiting}, arrivals[0])
-        return [
+        upto = {stream: seq for stream, seq in moved.items() if stream in known.waiting}
+        unparked = self._unpark(upto, arrivals[0]) if upto else {}
+        applied = [
             unparked[stream, seq] if arrival is None else arrival
             for stream, plan in plans.items()
             for seq, arrival in plan.apply
         ]
+        return applied, moved
+
+    def _begin(self, new: Collection[Stream], known: _Known) -> None:
+        """Makes marks for streams that have none, unless another writer just did."""
+        if new:
+            store.add_streams(self._conn, new)
+            known.marks.update(store.lock_streams(self._conn, new)())
+            known.waiting.update(store.parked_seqs(self._conn, new)())
 
     def _plan(
         self, applied_seq: int, arrivals: Iterable[tuple[int, Arrival]], parked: set[int]
     ) -> sequence.Plan[Arrival]:
         return sequence.plan(applied_seq, arrivals, parked)
 
-    def _marks(self, streams: Mapping[Stream, object]) -> dict[Stream, int]:
-        marks = store.lock_streams(self._conn, streams.keys())
-        missing = streams.keys() - marks.keys()
-        if missing:
-            store.add_streams(self._conn, missing)
-            marks |= store.lock_streams(self._conn, missing)
-        return marks
-
     def _unpark(self, upto: Mapping[Stream, int], beside: Arrival) -> dict[tuple[Stream, int], Arrival]:
-        if not upto:
-            return {}
         return {
             (Stream(row.tenant_id, row.run_id, row.producer_id), row.seq): _unparked(row, beside.partition.topic)
             for row in store.take_parked(self._conn, upto)
         }
 
-    def _keep(self, found: Gathered, runs: Mapping[Run, RunState]) -> None:
-        store.add_chunks(
-            self._conn, ((found.names[number], chunk) for number, chunk in chunks.cut(found.points, self._zstd))
-        )
+    def _tell(self, found: Gathered, runs: Mapping[Run, RunState]) -> None:
+        """Readers of the latest values, archiver and merger."""
         store.raise_latest(self._conn, _latest(found), runs)
         late = {run for run in {name.run for name in found.names} if runs[run].settled}
         if late:

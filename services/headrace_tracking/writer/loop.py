@@ -28,7 +28,11 @@ _TELL_S: Final = 5.0
 """How often the group's committed offsets follow, for those who watch the lag and for retention; the truth is in PostgreSQL."""
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
-AWAY: Final = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
+AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
 """PostgreSQL is away, or ended the session of a writer that stood still."""
 
 
@@ -74,7 +78,7 @@ class MetricWriter(Worker):
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _serve(self, stopping: threading.Event) -> None:
-        with closing(connect(self._dsn)) as conn:
+        with closing(connect(self._dsn, brief=True)) as conn:
             applier = Applier(conn, self._producer, self._share, archives=self._archives)
             assignment = Assignment(start_at=applier.take, on_lost=applier.lose)
             with closing(self._bus.consumer(GROUP, [self._topic], assignment)) as consumer:

@@ -1,9 +1,9 @@
 """The writer's SQL, a function a statement; in the worker role, which row security does not hold."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -15,6 +15,10 @@ from headrace_tracking.chunks import Bounds, Chunk, Stored
 from headrace_tracking.columns import Columns, Floats
 
 Connection = psycopg.Connection[TupleRow]
+
+T = TypeVar("T")
+Answer: TypeAlias = Callable[[], T]
+"""What a statement gives, to be called for when its pipeline has ended, or at once outside of one."""
 
 _NO_BINS: Final = (None,) * 4
 _NO_PLACE: Final = (None,) * 3
@@ -113,9 +117,9 @@ def take_partition(conn: Connection, number: int) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def move_partitions(conn: Connection, moves: Sequence[Move]) -> int:
+def move_partitions(conn: Connection, moves: Sequence[Move]) -> Answer[int]:
     """How many of the moves could be made: not those of a partition that has another owner or stands elsewhere."""
-    return conn.execute(
+    cursor = conn.execute(
         "UPDATE tracking.ingest_partitions p SET next_offset = m.next_offset"
         " FROM unnest(%(numbers)s::int[], %(epochs)s::bigint[], %(froms)s::bigint[], %(nexts)s::bigint[])"
         " AS m (partition_number, owner_epoch, from_offset, next_offset)"
@@ -127,10 +131,11 @@ def move_partitions(conn: Connection, moves: Sequence[Move]) -> int:
             "froms": [m.from_offset for m in moves],
             "nexts": [m.next_offset for m in moves],
         },
-    ).rowcount
+    )
+    return lambda: cursor.rowcount
 
 
-def states_of(conn: Connection, runs: Collection[Run]) -> dict[Run, RunState]:
+def states_of(conn: Connection, runs: Collection[Run]) -> Answer[dict[Run, RunState]]:
     """Those of the runs that exist under their tenant."""
     rows = conn.execute(
         "SELECT r.tenant_id, r.run_id, r.experiment_id, r.metrics_settled FROM tracking.runs r"
@@ -138,7 +143,7 @@ def states_of(conn: Connection, runs: Collection[Run]) -> dict[Run, RunState]:
         " ON r.tenant_id = w.tenant_id AND r.run_id = w.run_id",
         {"tenants": [run.tenant_id for run in runs], "runs": [run.run_id for run in runs]},
     )
-    return {
+    return lambda: {
         Run(tenant_id, run_id): RunState(experiment_id, settled) for tenant_id, run_id, experiment_id, settled in rows
     }
 
@@ -174,8 +179,8 @@ def add_streams(conn: Connection, streams: Collection[Stream]) -> None:
     )
 
 
-def lock_streams(conn: Connection, streams: Collection[Stream]) -> dict[Stream, int]:
-    """The high-water marks of the streams that are known, theirs until the transaction ends.
+def lock_streams(conn: Connection, streams: Collection[Stream]) -> Answer[dict[Stream, int]]:
+    """The high-water marks of the known streams of runs that are there, theirs until the transaction ends.
 
     Always in the same order: when the number of partitions grew, two writers may want the same.
     """
@@ -184,10 +189,11 @@ def lock_streams(conn: Connection, streams: Collection[Stream]) -> dict[Stream, 
         " JOIN unnest(%(tenants)s::text[], %(runs)s::uuid[], %(producers)s::bytea[])"
         " AS w (tenant_id, run_id, producer_id)"
         " ON p.tenant_id = w.tenant_id AND p.run_id = w.run_id AND p.producer_id = w.producer_id"
+        " JOIN tracking.runs r ON r.tenant_id = p.tenant_id AND r.run_id = p.run_id"
         " ORDER BY 1, 2, 3 FOR UPDATE OF p",
         _streams(streams),
     )
-    return {Stream(tenant_id, run_id, producer_id): seq for tenant_id, run_id, producer_id, seq in rows}
+    return lambda: {Stream(tenant_id, run_id, producer_id): seq for tenant_id, run_id, producer_id, seq in rows}
 
 
 def set_applied(conn: Connection, applied: Mapping[Stream, int]) -> None:
@@ -201,7 +207,7 @@ def set_applied(conn: Connection, applied: Mapping[Stream, int]) -> None:
     )
 
 
-def parked_seqs(conn: Connection, streams: Collection[Stream]) -> dict[Stream, set[int]]:
+def parked_seqs(conn: Connection, streams: Collection[Stream]) -> Answer[dict[Stream, set[int]]]:
     """What waits, of those streams that have something waiting."""
     rows = conn.execute(
         "SELECT p.tenant_id, p.run_id, p.producer_id, array_agg(p.seq) FROM tracking.ingest_parked p"
@@ -211,7 +217,7 @@ def parked_seqs(conn: Connection, streams: Collection[Stream]) -> dict[Stream, s
         " GROUP BY 1, 2, 3",
         _streams(streams),
     )
-    return {Stream(tenant_id, run_id, producer_id): set(seqs) for tenant_id, run_id, producer_id, seqs in rows}
+    return lambda: {Stream(tenant_id, run_id, producer_id): set(seqs) for tenant_id, run_id, producer_id, seqs in rows}
 
 
 def take_parked(conn: Connection, applied: Mapping[Stream, int]) -> list[Parked]:
