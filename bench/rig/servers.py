@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -89,6 +89,8 @@ class Headrace:
     database: str
     """DSN, of the superuser: what no call tells is read there."""
     service: Service
+    workers: Sequence[Service] = ()
+    """Its other processes."""
     kafka: str = ""
     """host:port of its broker, where it has one."""
     backends: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
@@ -97,7 +99,8 @@ class Headrace:
     @property
     def pids(self) -> dict[str, Sequence[int]]:
         """Group of the CPU account → processes on top of it, as they are now."""
-        return {"Headrace": self.service.pids, **self.backends}
+        own = [pid for process in (self.service, *self.workers) for pid in process.pids]
+        return {"Headrace": own, **self.backends}
 
     def settle(self, seconds: float = 60.0) -> None:
         """Waits until the merger has nothing left to do, as far as it ever has."""
@@ -148,28 +151,34 @@ class Postgres:
 
 @contextmanager
 def distributed(folder: Path, postgres: Postgres) -> Iterator[Headrace]:
-    """Tracking (edge, writer, merger) as one process, with Kafka and PostgreSQL."""
+    """Tracking as two processes, edge and writer with merger, as `deploy/compose.yaml` has it; with Kafka and PostgreSQL."""
     database = postgres.database("headrace", synchronous=True)
     migrate(database, SCHEMAS)
     broker: ProcessServer[str] = kafka(folder / "kafka")
     broker.start()
-    address = f"127.0.0.1:{free_port()}"
     environ = {
         "HEADRACE_DATABASE": database,
         "HEADRACE_KAFKA": broker.address,
         "HEADRACE_AUTH": "open",
-        "HEADRACE_LISTEN": address,
         "HEADRACE_SERVICE_SECRET": secrets.token_hex(16),
     }
     ensure_all_topics(ServiceConfig(database=database, kafka=broker.address))
-    service = Service([sys.executable, "-m", "headrace_tracking"], environ, folder / "tracking.log")
-    try:
-        service.start()
+    with ExitStack() as stack:
+        stack.callback(broker.stop)
+
+        def tracking(name: str, **settings: str) -> tuple[str, Service]:
+            address = f"127.0.0.1:{free_port()}"
+            own = {"HEADRACE_LISTEN": address, **settings}
+            service = Service([sys.executable, "-m", "headrace_tracking"], {**environ, **own}, folder / f"{name}.log")
+            stack.callback(service.stop)
+            service.start()
+            return address, service
+
+        no_work = {f"HEADRACE_{what}": "false" for what in ("WRITE_METRICS", "MERGE_METRICS", "PURGE_RUNS")}
+        address, edge = tracking("edge", **no_work)
+        _, writer = tracking("writer", HEADRACE_SERVE_TRACKING="false")
         backends = {"PostgreSQL": postgres.pids, "Kafka": [broker.pid or 0]}
-        yield Headrace(f"grpc://{address}", database, service, broker.address, backends)
-    finally:
-        service.stop()
-        broker.stop()
+        yield Headrace(f"grpc://{address}", database, edge, [writer], broker.address, backends)
 
 
 @contextmanager

@@ -56,6 +56,14 @@ class Installation:
         return str(done.output.decode()).strip()
 
 
+COMMANDS = {"deployment": ["deployment", "gateway"], "tracking-writer": ["tracking"]}
+WORK = ("WRITE_METRICS", "MERGE_METRICS", "ARCHIVE_METRICS", "PURGE_RUNS")
+SETTINGS = {
+    "tracking": {f"HEADRACE_{kind}": "false" for kind in WORK},
+    "tracking-writer": {"HEADRACE_SERVE_TRACKING": "false"},
+}
+
+
 @pytest.fixture(scope="module")
 def installation(engine: docker.DockerClient) -> Iterator[Installation]:
     """Laid out as deploy/compose.yaml has it: the router calls models where the deployment service runs them."""
@@ -81,13 +89,13 @@ def installation(engine: docker.DockerClient) -> Iterator[Installation]:
         for command in ("migrate", "topics"):
             engine.containers.run(IMAGE, [command], environment=environment, network=network, remove=True)
         containers: dict[str, Container] = {}
-        for name in NAMES[:-1]:
-            published = {"7100/tcp": ("127.0.0.1", ports[name])}
+        for name in (*NAMES[:-1], "tracking-writer"):
+            published = {"7100/tcp": ("127.0.0.1", ports[name])} if name in ports else {}
             container = engine.containers.create(
                 IMAGE,
-                ["serve", name, "gateway"] if name == "deployment" else ["serve", name],
+                ["serve", *COMMANDS.get(name, [name])],
                 name=f"{prefix}-{name}",
-                environment=environment,
+                environment=environment | SETTINGS.get(name, {}),
                 network=network,
                 ports=published | ({"8080/tcp": ("127.0.0.1", ports["gateway"])} if name == "deployment" else {}),
                 labels=owned(),

@@ -18,8 +18,16 @@ OWN = {name: service for name, service in COMPOSE["services"].items() if name no
 
 def test_every_service_is_there() -> None:
     assert COMPOSE["services"].keys() >= BACKENDS
-    assert sorted(name for service in OWN.values() for name in service["command"][1:]) == sorted(services.NAMES)
+    answering = [service["command"][1:] for service in OWN.values() if "HEADRACE_LISTEN" in service["environment"]]
+    assert sorted(name for names in answering for name in names) == sorted(services.NAMES)
     assert {service["command"][0] for service in OWN.values()} == {"serve"}
+
+
+def test_metrics_are_written_by_one_process_or_another() -> None:
+    work = ("SERVE_TRACKING", "WRITE_METRICS", "MERGE_METRICS", "ARCHIVE_METRICS", "PURGE_RUNS")
+    settings = [service["environment"] for service in OWN.values() if "tracking" in service["command"]]
+    for kind in work:
+        assert [each.get(f"HEADRACE_{kind}", "true") for each in settings].count("true") == 1
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -31,5 +39,5 @@ def test_settings_are_those_of_its_services(name: str) -> None:
     for public in filter(None, environment.get("HEADRACE_PUBLIC_GRPC", "").split(",")):
         service, _, port = public.partition("=:")
         assert f"127.0.0.1:{port}:{port}" in OWN[service]["ports"]
-    port = environment["HEADRACE_LISTEN"].rpartition(":")[2]
-    assert environment[f"HEADRACE_{name.upper()}"] == f"{name}:{port}"
+    if listen := environment.get("HEADRACE_LISTEN"):
+        assert environment[f"HEADRACE_{name.upper()}"] == f"{name}:{listen.rpartition(':')[2]}"
