@@ -238,8 +238,9 @@ class Runner:
         for group in (self._workers, self._relays):
             for background in group:
                 background.close()
+            deadline = self._loop.time() + _JOIN_S  # for all of them: where a backend hangs, each would take its time
             for background in group:
-                if not await asyncio.to_thread(background.join, _JOIN_S):
+                if not await asyncio.to_thread(background.join, max(0.0, deadline - self._loop.time())):
                     log.error("%r did not stop within %s s; left behind", background, _JOIN_S)
         closables: list[Producer | Bus] = [*self._producers, *self._buses]
         for closable in closables:

@@ -45,7 +45,11 @@ class Service:
         """Waits for a process that was told to stop; raises Died when it did not drain well."""
         if self._stopping:
             self._stopping = False
-            if self._process.process is not None and self._process.process.wait(_DRAIN_S) != 0:
+            try:
+                drained = self._process.process is None or self._process.process.wait(_DRAIN_S) == 0
+            except subprocess.TimeoutExpired:
+                drained = False
+            if not drained:
                 raise self._died("did not drain well")
         self._process.start()
         self.listed = True

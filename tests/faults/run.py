@@ -144,14 +144,18 @@ def _told(seed: int) -> str:
 
 def _do(faults: list[Fault], processes: dict[str, Process]) -> None:
     began = time.monotonic()
-    steps: list[tuple[float, Callable[[], None]]] = []
-    for fault in faults:
+
+    def do(fault: Fault) -> None:
         process = processes[fault.target]
         end = process.resume if fault.kind == "pause" else process.launch
-        steps += [(fault.at_s, getattr(process, fault.kind)), (fault.at_s + fault.for_s, end)]
-    for at_s, step in sorted(steps, key=lambda step: step[0]):
-        time.sleep(max(0.0, began + at_s - time.monotonic()))
-        step()
+        for at_s, step in ((fault.at_s, getattr(process, fault.kind)), (fault.at_s + fault.for_s, end)):
+            time.sleep(max(0.0, began + at_s - time.monotonic()))
+            step()
+
+    # Each in a thread: a process that drains must not keep another one frozen.
+    with ThreadPoolExecutor(len(faults)) as pool:
+        for done in [pool.submit(do, fault) for fault in faults]:
+            done.result()
 
 
 def _sync(client: Client) -> None:
