@@ -1,6 +1,7 @@
 """The drain of a process whose threads do not end."""
 
 import time
+from typing import NoReturn
 
 import pytest
 
@@ -35,5 +36,5 @@ async def test_stuck_workers_share_the_time_of_the_drain(monkeypatch: pytest.Mon
     assert all(each.waited for each in stuck)
 
 
-async def _nobody(token: str) -> None:
+async def _nobody(token: str) -> NoReturn:
     raise AssertionError(token)

@@ -15,7 +15,7 @@ from headrace_kit import paging
 from headrace_kit.db import Connection
 from headrace_tracking.search import plans
 from headrace_tracking.search.orders import Segment, SortKey, segments
-from headrace_tracking.search.plans import EFFORT, Effort
+from headrace_tracking.search.plans import EFFORT, Effort, Row
 from headrace_tracking.search.request import Search
 
 Place = list[str | int | float | None]
@@ -24,10 +24,21 @@ Place = list[str | int | float | None]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """The id of a row that was found, and its place."""
+    """A row that was found: the part it is in, its id, and its sort keys."""
 
-    id: UUID | int
-    place: Place
+    part: int
+    row: Row
+
+    @property
+    def id(self) -> UUID | int:
+        """Of the run or the experiment."""
+        found: UUID | int = self.row[0]
+        return found
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return [self.part, *map(_written, self.row[1:])]
 
 
 async def find(conn: Connection, search: Search, after: Place | None, limit: int, effort: Effort = EFFORT) -> list[Hit]:
@@ -38,7 +49,7 @@ async def find(conn: Connection, search: Search, after: Place | None, limit: int
     hits: list[Hit] = []
     for number in range(first, len(parts)):
         rows = await plans.read(conn, search, number, place, limit - len(hits), effort, memory)
-        hits += [Hit(row[0], [number, *map(_written, row[1:])]) for row in rows]
+        hits += [Hit(number, row) for row in rows]
         if len(hits) == limit:
             break
         place = None

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, LiteralString, TypeGuard
 
-from psycopg import sql
-
 from headrace_tracking.search.conditions import on_value
 from headrace_tracking.search.tables import Scope, Table
 from headrace_tracking.search.tree import And, Comparison, Filter, Kind, Not, Or
@@ -44,7 +42,7 @@ def kinds(tree: Filter) -> frozenset[Kind]:
             return frozenset((field.kind,))
 
 
-def by_tokens(wanted: Sequence[Filter], table: Table, scope: Scope) -> sql.Composed | None:
+def by_tokens(wanted: Sequence[Filter], table: Table, scope: Scope) -> LiteralString | None:
     """The condition on rows of `table` that the index over tokens answers; None where no term gives one.
 
     Only for a scope with experiments.
@@ -53,10 +51,10 @@ def by_tokens(wanted: Sequence[Filter], table: Table, scope: Scope) -> sql.Compo
     usable = [entries for entries in found if len(entries) * len(scope.experiment_ids) <= _MOST_TOKENS]
     if not usable:
         return None
-    return sql.SQL(" AND ").join([_any_of(entries, table, scope) for entries in usable])
+    return " AND ".join([_any_of(entries, table, scope) for entries in usable])
 
 
-def by_ranges(wanted: Sequence[Filter], scope: Scope) -> list[sql.Composed]:
+def by_ranges(wanted: Sequence[Filter], scope: Scope) -> list[LiteralString]:
     """Queries for the ids of runs with a metric in a range, one for each metric."""
     ranges: dict[str, list[Comparison]] = {}
     for term in wanted:
@@ -84,22 +82,23 @@ def _entries(term: Filter) -> list[_Entry]:
             return []
 
 
-def _any_of(entries: Sequence[_Entry], table: Table, scope: Scope) -> sql.Composed:
-    tokens = [
-        sql.SQL("tracking.search_token(%(tenant)s::text, {}, {}, {}, {})").format(
-            experiment, sql.Literal(kind), scope.bind(key, "text"), scope.bind(value, "text")
-        )
-        for experiment in [scope.bind(one, "bigint") for one in scope.experiment_ids]
+def _any_of(entries: Sequence[_Entry], table: Table, scope: Scope) -> LiteralString:
+    experiments: list[LiteralString] = [scope.bind(one, "bigint") for one in scope.experiment_ids]
+    tokens: list[LiteralString] = [
+        f"tracking.search_token(%(tenant)s::text, {experiment}, '{kind}',"
+        f" {scope.bind(key, 'text')}, {scope.bind(value, 'text')})"
+        for experiment in experiments
         for kind, key, value in entries
     ]
-    return sql.SQL(
-        "tracking.search_tokens({a}.tenant_id, {a}.experiment_id, {a}.params, {a}.tags) && ARRAY[{t}]"
-    ).format(a=sql.Identifier(table.alias), t=sql.SQL(", ").join(tokens))
+    a = table.alias
+    return (
+        f"tracking.search_tokens({a}.tenant_id, {a}.experiment_id, {a}.params, {a}.tags) && ARRAY[{', '.join(tokens)}]"
+    )
 
 
-def _range(key: str, comparisons: Sequence[Comparison], scope: Scope) -> sql.Composed:
-    return sql.SQL("SELECT m.run_id FROM tracking.metric_latest AS m WHERE {} AND m.key = {} AND {}").format(
-        scope.holds("m"),
-        scope.bind(key, "text"),
-        sql.SQL(" AND ").join([on_value(comparison, scope) for comparison in comparisons]),
+def _range(key: str, comparisons: Sequence[Comparison], scope: Scope) -> LiteralString:
+    within = " AND ".join([on_value(comparison, scope) for comparison in comparisons])
+    return (
+        "SELECT m.run_id FROM tracking.metric_latest AS m"
+        f" WHERE {scope.holds('m')} AND m.key = {scope.bind(key, 'text')} AND {within}"
     )

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
-from psycopg import sql
-
 from headrace_tracking.search.conditions import entry
-from headrace_tracking.search.tables import Scope, Table
+from headrace_tracking.search.tables import Scope, Table, numbered
 from headrace_tracking.search.tree import Field, Kind, Order
 
 
@@ -15,7 +13,7 @@ from headrace_tracking.search.tree import Field, Kind, Order
 class SortKey:
     """A column of the order. Never NULL, so that a row's place is told by comparing its keys one after the other."""
 
-    expression: sql.Composable
+    expression: LiteralString
     type: LiteralString
     descending: bool = False
 
@@ -29,17 +27,17 @@ class Walk:
     alias: LiteralString
     column: LiteralString
     """Of the first key; the alias outside stands for rows of run_id and this."""
-    condition: sql.Composable
+    condition: LiteralString
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a result that is read in order."""
 
-    joins: sql.Composable
+    joins: LiteralString
     """What is read beside the runs, `first` included; `further` is without it."""
-    further: sql.Composable
-    condition: sql.Composable
+    further: LiteralString
+    condition: LiteralString
     keys: tuple[SortKey, ...]
     walk: Walk | None = None
 
@@ -55,61 +53,58 @@ def segments(orders: Sequence[Order], table: Table, scope: Scope) -> list[Segmen
     joins, keys = _joins(rest, table, scope), _keys(rest, table, scope)
     by_time = _by_time(rest, table, scope)
     if leading is None:
-        return [Segment(joins, joins, sql.SQL("true"), keys, by_time)]
+        return [Segment(joins, joins, "true", keys, by_time)]
     joined = _join("JOIN", "first", leading.field, table, scope)
-    value = SortKey(sql.SQL("first.value"), "float8", leading.descending)
-    none = sql.SQL("NOT EXISTS (SELECT FROM tracking.metric_latest AS m WHERE {}{})").format(
-        _on("m", leading.field, table, scope), sql.SQL(table.fence)
-    )
+    value = SortKey("first.value", "float8", leading.descending)
+    on = _on("m", leading.field, table, scope)
+    none: LiteralString = f"NOT EXISTS (SELECT FROM tracking.metric_latest AS m WHERE {on}{table.fence})"
     return [
-        Segment(joined + joins, joins, sql.SQL("first.value < 'NaN'"), (value, *keys), _by_value(leading.field, scope)),
-        Segment(joined + joins, joins, sql.SQL("first.value = 'NaN'"), keys),
+        Segment(joined + joins, joins, "first.value < 'NaN'", (value, *keys), _by_value(leading.field, scope)),
+        Segment(joined + joins, joins, "first.value = 'NaN'", keys),
         Segment(joins, joins, none, keys, by_time),
     ]
 
 
-def behind(keys: Sequence[SortKey], place: Sequence[object], scope: Scope) -> sql.Composed:
+def behind(keys: Sequence[SortKey], place: Sequence[object], scope: Scope) -> LiteralString:
     """The condition of rows that come after the one whose keys have these values."""
-    bound = [scope.bind(value, key.type) for key, value in zip(keys, place, strict=True)]
-    condition = sql.SQL("false").format()
+    bound: list[LiteralString] = [scope.bind(value, key.type) for key, value in zip(keys, place, strict=True)]
+    condition: LiteralString = "false"
     for key, value in zip(reversed(keys), reversed(bound), strict=True):
-        further = sql.SQL("<" if key.descending else ">")
-        condition = sql.SQL("({k} {further} {v} OR ({k} = {v} AND {rest}))").format(
-            k=key.expression, further=further, v=value, rest=condition
-        )
+        further = "<" if key.descending else ">"
+        condition = f"({key.expression} {further} {value} OR ({key.expression} = {value} AND {condition}))"
     # Implied, but in a form by which an index finds where to go on.
-    return sql.SQL("({} AND {})").format(from_on(keys[0], place[0], scope), condition)
+    return f"({from_on(keys[0], place[0], scope)} AND {condition})"
 
 
-def from_on(key: SortKey, value: object, scope: Scope) -> sql.Composed:
+def from_on(key: SortKey, value: object, scope: Scope) -> LiteralString:
     """The condition of rows whose key is this value or comes after it."""
-    reached = sql.SQL("<=" if key.descending else ">=")
-    return sql.SQL("{} {} {}").format(key.expression, reached, scope.bind(value, key.type))
+    return f"{key.expression} {'<=' if key.descending else '>='} {scope.bind(value, key.type)}"
 
 
-def _joins(orders: Sequence[Order], table: Table, scope: Scope) -> sql.Composed:
+def _joins(orders: Sequence[Order], table: Table, scope: Scope) -> LiteralString:
     metrics = [(number, order.field) for number, order in enumerate(orders) if order.field.kind is Kind.METRIC]
-    return sql.SQL("").join([_join("LEFT JOIN", f"then{number}", field, table, scope) for number, field in metrics])
+    return "".join([_join("LEFT JOIN", _then(number), field, table, scope) for number, field in metrics])
 
 
-def _join(join: LiteralString, alias: str, field: Field, table: Table, scope: Scope) -> sql.Composed:
-    return sql.SQL(" {} tracking.metric_latest AS {} ON {}").format(
-        sql.SQL(join), sql.Identifier(alias), _on(alias, field, table, scope)
-    )
+def _join(join: LiteralString, alias: LiteralString, field: Field, table: Table, scope: Scope) -> LiteralString:
+    return f" {join} tracking.metric_latest AS {alias} ON {_on(alias, field, table, scope)}"
 
 
-def _on(alias: str, field: Field, table: Table, scope: Scope) -> sql.Composed:
-    return sql.SQL("{} AND {a}.run_id = {}.run_id AND {a}.key = {}").format(
-        scope.holds(alias), sql.Identifier(table.alias), scope.bind(field.key, "text"), a=sql.Identifier(alias)
-    )
+def _on(alias: LiteralString, field: Field, table: Table, scope: Scope) -> LiteralString:
+    key = scope.bind(field.key, "text")
+    return f"{scope.holds(alias)} AND {alias}.run_id = {table.alias}.run_id AND {alias}.key = {key}"
+
+
+def _then(number: int) -> LiteralString:
+    """The alias of the metric that is the order of this number."""
+    return numbered("then", number)
 
 
 def _by_value(field: Field, scope: Scope) -> Walk | None:
     if len(scope.experiment_ids) != 1:
         return None
-    condition = sql.SQL("{} AND first.key = {} AND first.value < 'NaN'").format(
-        scope.holds("first"), scope.bind(field.key, "text")
-    )
+    key = scope.bind(field.key, "text")
+    condition: LiteralString = f"{scope.holds('first')} AND first.key = {key} AND first.value < 'NaN'"
     return Walk("tracking.metric_latest AS first", "first", "value", condition)
 
 
@@ -121,33 +116,31 @@ def _by_time(orders: Sequence[Order], table: Table, scope: Scope) -> Walk | None
 
 
 def _keys(orders: Sequence[Order], table: Table, scope: Scope) -> tuple[SortKey, ...]:
-    keys = [key for number, order in enumerate(orders) for key in _order_keys(order, f"then{number}", table, scope)]
+    keys = [key for number, order in enumerate(orders) for key in _order_keys(order, _then(number), table, scope)]
     ties = [
-        SortKey(sql.SQL(table.columns[name].expression), table.columns[name].type, descending)
-        for name, descending in table.ties
+        SortKey(table.columns[name].expression, table.columns[name].type, descending) for name, descending in table.ties
     ]
     return (*keys, *ties)
 
 
-def _order_keys(order: Order, alias: str, table: Table, scope: Scope) -> list[SortKey]:
+def _order_keys(order: Order, alias: LiteralString, table: Table, scope: Scope) -> list[SortKey]:
     match order.field.kind:
         case Kind.METRIC:
-            value = sql.Identifier(alias, "value")
-            rank = sql.SQL("CASE WHEN {v} < 'NaN' THEN 0 WHEN {v} = 'NaN' THEN 1 ELSE 2 END").format(v=value)
-            number = sql.SQL("CASE WHEN {v} < 'NaN' THEN {v} ELSE 0 END").format(v=value)
+            value = f"{alias}.value"
+            rank: LiteralString = f"CASE WHEN {value} < 'NaN' THEN 0 WHEN {value} = 'NaN' THEN 1 ELSE 2 END"
+            number: LiteralString = f"CASE WHEN {value} < 'NaN' THEN {value} ELSE 0 END"
             return [SortKey(rank, "int"), SortKey(number, "float8", order.descending)]
         case Kind.ATTRIBUTE if not table.columns[order.field.key].nullable:
             column = table.columns[order.field.key]
-            return [SortKey(sql.SQL(column.expression), column.type, order.descending)]
+            return [SortKey(column.expression, column.type, order.descending)]
         case Kind.ATTRIBUTE:
             column = table.columns[order.field.key]
-            return _nullable(sql.SQL(column.expression), sql.SQL("0"), column.type, order.descending)
+            return _nullable(column.expression, "0", column.type, order.descending)
         case _:
-            text = sql.SQL('{} COLLATE "C"').format(entry(order.field, table, scope))
-            return _nullable(text, sql.SQL("''"), "text", order.descending)
+            return _nullable(f'{entry(order.field, table, scope)} COLLATE "C"', "''", "text", order.descending)
 
 
-def _nullable(value: sql.Composable, filler: sql.SQL, kind: LiteralString, descending: bool) -> list[SortKey]:
-    missing = sql.SQL("CASE WHEN {} IS NULL THEN 1 ELSE 0 END").format(value)
-    filled = sql.SQL("coalesce({}, {})").format(value, filler)
+def _nullable(value: LiteralString, filler: LiteralString, kind: LiteralString, descending: bool) -> list[SortKey]:
+    missing: LiteralString = f"CASE WHEN {value} IS NULL THEN 1 ELSE 0 END"
+    filled: LiteralString = f"coalesce({value}, {filler})"
     return [SortKey(missing, "int"), SortKey(filled, kind, descending)]

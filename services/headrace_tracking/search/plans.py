@@ -20,14 +20,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, LiteralString
 
-from psycopg import sql
-
 from headrace_kit.db import Connection
 from headrace_tracking.search import handles
 from headrace_tracking.search.conditions import condition
 from headrace_tracking.search.orders import Segment, Walk, behind, from_on, segments
 from headrace_tracking.search.request import Search
-from headrace_tracking.search.tables import Scope
+from headrace_tracking.search.tables import Scope, numbered
 from headrace_tracking.search.tree import And, Filter, Kind
 
 Row = tuple[Any, ...]
@@ -85,55 +83,49 @@ class _Shape:
         self.scope: Scope = search.scope()
         self.part: Segment = segments(search.orders, self.table, self.scope)[number]
         self.terms: list[Filter] = handles.terms(search.filter)
-        self.held = search.held(self.scope)
-        self.floor: sql.Composable = sql.SQL("true")
-        self.start: sql.Composable = sql.SQL("true")
+        self.held: LiteralString = search.held(self.scope)
+        self.floor: LiteralString = "true"
+        self.start: LiteralString = "true"
         if start.place is not None:
             self.floor = from_on(self.part.keys[0], start.place[0], self.scope)
             self.start = behind(self.part.keys, start.place, self.scope)
         if start.floor is not None:
             self.floor = from_on(self.part.keys[0], start.floor, self.scope)
-            self.start = sql.SQL("{} AND {}").format(self.start, self.floor)
+            self.start = f"{self.start} AND {self.floor}"
 
-    def all_of(self, terms: Sequence[Filter], alias: LiteralString | None = None) -> sql.Composable:
+    def all_of(self, terms: Sequence[Filter], alias: LiteralString | None = None) -> LiteralString:
         """The condition of these terms on rows of this alias."""
         if not terms:
-            return sql.SQL("true")
+            return "true"
         table = replace(self.table, alias=alias) if alias else self.table
         return condition(terms[0] if len(terms) == 1 else And(tuple(terms)), table, self.scope)
 
     @property
-    def columns(self) -> sql.Composable:
+    def columns(self) -> LiteralString:
         """The id and the keys, as `id`, `k0`, `k1`, ..."""
-        named = [sql.SQL("{} AS {}").format(key.expression, _key(n)) for n, key in enumerate(self.part.keys)]
-        return sql.SQL(", ").join([sql.SQL("{} AS id").format(sql.Identifier(self.table.alias, self.table.id)), *named])
+        named: list[LiteralString] = [f"{key.expression} AS {_key(n)}" for n, key in enumerate(self.part.keys)]
+        return ", ".join([f"{self.table.alias}.{self.table.id} AS id", *named])
 
     @property
-    def order(self) -> sql.Composable:
+    def order(self) -> LiteralString:
         """By the names of `columns`."""
-        return sql.SQL(", ").join(
-            [sql.SQL("{} DESC" if key.descending else "{}").format(_key(n)) for n, key in enumerate(self.part.keys)]
-        )
+        named: list[LiteralString] = [f"{_key(n)}{_way(key.descending)}" for n, key in enumerate(self.part.keys)]
+        return ", ".join(named)
 
-    def walk(self, walk: Walk) -> sql.Composed:
+    def walk(self, walk: Walk) -> LiteralString:
         """The index's entries in order."""
-        return sql.SQL(
-            "SELECT {id}, {column} FROM {source} WHERE {condition} AND {floor} ORDER BY {column}{way}"
-        ).format(
-            id=sql.Identifier(walk.alias, "run_id"),
-            column=sql.Identifier(walk.alias, walk.column),
-            source=sql.SQL(walk.source),
-            condition=walk.condition,
-            floor=self.floor,
-            way=sql.SQL(" DESC" if self.part.keys[0].descending else ""),
+        column = f"{walk.alias}.{walk.column}"
+        return (
+            f"SELECT {walk.alias}.run_id, {column} FROM {walk.source} WHERE {walk.condition} AND {self.floor}"
+            f" ORDER BY {column}{_way(self.part.keys[0].descending)}"
         )
 
-    def run_of(self, alias: LiteralString) -> sql.Composed:
+    def run_of(self, alias: LiteralString) -> LiteralString:
         """The run of each row of this alias, read one after the other."""
-        return sql.SQL(
+        return (
             " CROSS JOIN LATERAL (SELECT r.* FROM tracking.runs AS r"
-            " WHERE r.tenant_id = %(tenant)s::text AND r.run_id = {}.run_id OFFSET 0) AS r"
-        ).format(sql.Identifier(alias))
+            f" WHERE r.tenant_id = %(tenant)s::text AND r.run_id = {alias}.run_id OFFSET 0) AS r"
+        )
 
 
 async def read(
@@ -178,28 +170,17 @@ async def _look(
 
     Of entries whose first key is the last one's, more may follow: they are left for then.
     """
-    statement = sql.SQL(
-        "WITH walked AS MATERIALIZED ({walk} LIMIT %(block)s),"
-        " seen AS MATERIALIZED (SELECT count(*) AS entries, {last}({column}) AS last FROM walked)"
-        " SELECT {counts}, seen.entries, seen.last, found.* FROM seen LEFT JOIN LATERAL ("
-        "SELECT {columns} FROM walked AS first{run}{further} WHERE {held} AND {part} AND {wanted} AND {start}"
-        " AND (first.{column} <> seen.last OR seen.entries < %(block)s) ORDER BY {order} LIMIT %(limit)s"
-        ") AS found ON true ORDER BY {order}"
-    ).format(
-        walk=shape.walk(walk),
-        last=sql.SQL("min" if shape.part.keys[0].descending else "max"),
-        column=sql.Identifier(walk.column),
-        counts=_counts(shape, memory, few),
-        columns=shape.columns,
-        run=shape.run_of("first"),
-        further=shape.part.further,
-        held=shape.held,
-        part=shape.part.condition,
-        wanted=shape.all_of(shape.terms),
-        start=shape.start,
-        order=shape.order,
+    last: LiteralString = "min" if shape.part.keys[0].descending else "max"
+    statement: LiteralString = (
+        f"WITH walked AS MATERIALIZED ({shape.walk(walk)} LIMIT %(block)s),"
+        f" seen AS MATERIALIZED (SELECT count(*) AS entries, {last}({walk.column}) AS last FROM walked)"
+        f" SELECT {_counts(shape, memory)}, seen.entries, seen.last, found.* FROM seen LEFT JOIN LATERAL ("
+        f"SELECT {shape.columns} FROM walked AS first{shape.run_of('first')}{shape.part.further}"
+        f" WHERE {shape.held} AND {shape.part.condition} AND {shape.all_of(shape.terms)} AND {shape.start}"
+        f" AND (first.{walk.column} <> seen.last OR seen.entries < %(block)s) ORDER BY {shape.order} LIMIT %(limit)s"
+        f") AS found ON true ORDER BY {shape.order}"
     )
-    rows = await _rows(conn, statement, shape.scope, limit=limit, block=block)
+    rows = await _rows(conn, statement, shape.scope, limit=limit, block=block, few=few)
     _note(memory, rows[0][0])
     return [row[3:] for row in rows if row[3] is not None], rows[0][1], rows[0][2]
 
@@ -210,20 +191,16 @@ async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort, mem
     if sieve is None:
         return None
     few = effort.few if shape.part.walk else effort.most
-    ways = [_put_in_order(shape, sieve.rest, few)]
+    ways: list[LiteralString] = [_put_in_order(shape, sieve.rest)]
     if shape.part.walk:
-        ways.append(_walk_among(shape, shape.part.walk, sieve.rest, few, effort.most))
-    statement = sql.SQL(
-        "WITH sieve AS MATERIALIZED ({ids} LIMIT {most} + 1),"
+        ways.append(_walk_among(shape, shape.part.walk, sieve.rest))
+    statement: LiteralString = (
+        f"WITH sieve AS MATERIALIZED ({sieve.ids} LIMIT %(most)s + 1),"
         " counted AS MATERIALIZED (SELECT count(*) AS ids FROM sieve)"
-        " SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({ways}) AS found ON true ORDER BY {order}"
-    ).format(
-        ids=sieve.ids,
-        most=sql.Literal(effort.most),
-        ways=sql.SQL(" UNION ALL ").join(ways),
-        order=shape.order,
+        f" SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({' UNION ALL '.join(ways)}) AS found ON true"
+        f" ORDER BY {shape.order}"
     )
-    rows = await _rows(conn, statement, shape.scope, limit=limit)
+    rows = await _rows(conn, statement, shape.scope, limit=limit, few=few, most=effort.most)
     memory.few = rows[0][0] <= effort.few
     return None if rows[0][0] > effort.most else [row[1:] for row in rows if row[1] is not None]
 
@@ -232,7 +209,7 @@ async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort, mem
 class _Sieve:
     """A query for ids that an index answers, and the terms that it leaves to be told."""
 
-    ids: sql.Composable
+    ids: LiteralString
     rest: Sequence[Filter]
 
 
@@ -240,71 +217,54 @@ async def _sieve(conn: Connection, shape: _Shape, few: int, memory: Memory) -> _
     """The range of a metric that has few runs, else params and tags, else a range; None where there is neither."""
     ranges = handles.by_ranges(shape.terms, shape.scope)
     if ranges and not memory.asked:
-        counts = sql.SQL("SELECT {}").format(_counts(shape, memory, few))
-        _note(memory, (await _rows(conn, counts, shape.scope))[0][0])
+        rows = await _rows(conn, f"SELECT {_counts(shape, memory)}", shape.scope, few=few)
+        _note(memory, rows[0][0])
     thin = None if memory.thin is None else ranges[memory.thin]
     tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
     if thin is None and tokens is not None:
         # What the row alone tells is told here, where it is read anyway; what the index told is compared at the end, for
         # the few that are left. The index by itself inside: PostgreSQL would read the whole experiment from another.
         told = [term for term in shape.terms if handles.kinds(term) <= _ROW_KINDS and not handles.is_entry(term)]
-        ids = sql.SQL(
-            "SELECT r.run_id FROM (SELECT r.* FROM tracking.runs AS r WHERE {} OFFSET 0) AS r WHERE {} AND {}"
-        ).format(tokens, shape.held, shape.all_of(told))
+        ids: LiteralString = (
+            f"SELECT r.run_id FROM (SELECT r.* FROM tracking.runs AS r WHERE {tokens} OFFSET 0) AS r"
+            f" WHERE {shape.held} AND {shape.all_of(told)}"
+        )
         return _Sieve(ids, [term for term in shape.terms if term not in told])
     return _Sieve(ranges[0] if thin is None else thin, shape.terms) if ranges else None
 
 
-def _put_in_order(shape: _Shape, rest: Sequence[Filter], few: int) -> sql.Composed:
+def _put_in_order(shape: _Shape, rest: Sequence[Filter]) -> LiteralString:
     """All runs of the sieve in order, where they are few."""
-    return sql.SQL(
-        "(SELECT {columns} FROM (SELECT sieve.run_id FROM sieve LIMIT {few}) AS sieved{run}{joins}"
-        " WHERE (SELECT ids FROM counted) <= {few} AND {held} AND {part} AND {rest} AND {start}"
-        " ORDER BY {order} LIMIT %(limit)s)"
-    ).format(
-        columns=shape.columns,
-        few=sql.Literal(few),
-        run=shape.run_of("sieved"),
-        joins=shape.part.joins,
-        held=shape.held,
-        part=shape.part.condition,
-        rest=shape.all_of(rest),
-        start=shape.start,
-        order=shape.order,
+    return (
+        f"(SELECT {shape.columns} FROM (SELECT sieve.run_id FROM sieve LIMIT %(few)s) AS sieved"
+        f"{shape.run_of('sieved')}{shape.part.joins}"
+        f" WHERE (SELECT ids FROM counted) <= %(few)s AND {shape.held} AND {shape.part.condition}"
+        f" AND {shape.all_of(rest)} AND {shape.start} ORDER BY {shape.order} LIMIT %(limit)s)"
     )
 
 
-def _walk_among(shape: _Shape, walk: Walk, rest: Sequence[Filter], few: int, most: int) -> sql.Composed:
+def _walk_among(shape: _Shape, walk: Walk, rest: Sequence[Filter]) -> LiteralString:
     """The index of the order, looking only at runs of the sieve, where they are more than few."""
     of_series = [term for term in rest if not handles.kinds(term) & _ROW_KINDS]
-    return sql.SQL(
-        "(SELECT {columns} FROM ({walk}) AS first{run}{further}"
-        " WHERE (SELECT ids FROM counted) BETWEEN {few} + 1 AND {most}"
+    others = [term for term in rest if term not in of_series]
+    return (
+        f"(SELECT {shape.columns} FROM ({shape.walk(walk)}) AS first{shape.run_of('first')}{shape.part.further}"
+        " WHERE (SELECT ids FROM counted) BETWEEN %(few)s + 1 AND %(most)s"
         # In this form it is a table in memory, asked for one entry after the other.
-        " AND (first.run_id IN (SELECT sieve.run_id FROM sieve)) IS TRUE AND {of_series}"
-        " AND {held} AND {part} AND {others} AND {start} ORDER BY {order} LIMIT %(limit)s)"
-    ).format(
-        columns=shape.columns,
-        walk=shape.walk(walk),
-        run=shape.run_of("first"),
-        further=shape.part.further,
-        few=sql.Literal(few),
-        most=sql.Literal(most),
+        " AND (first.run_id IN (SELECT sieve.run_id FROM sieve)) IS TRUE"
         # Told by the id, before the run is read.
-        of_series=shape.all_of(of_series, "first"),
-        held=shape.held,
-        part=shape.part.condition,
-        others=shape.all_of([term for term in rest if term not in of_series]),
-        start=shape.start,
-        order=shape.order,
+        f" AND {shape.all_of(of_series, 'first')} AND {shape.held} AND {shape.part.condition}"
+        f" AND {shape.all_of(others)} AND {shape.start} ORDER BY {shape.order} LIMIT %(limit)s)"
     )
 
 
-def _counts(shape: _Shape, memory: Memory, few: int) -> sql.Composable:
+def _counts(shape: _Shape, memory: Memory) -> LiteralString:
     """An array that tells which range of a metric has few runs; empty where that is known."""
     ranges = [] if memory.asked else handles.by_ranges(shape.terms, shape.scope)
-    thin = [sql.SQL("(SELECT count(*) <= {} FROM ({} LIMIT {}) AS ids)").format(few, one, few + 1) for one in ranges]
-    return sql.SQL("ARRAY[{}]::boolean[]").format(sql.SQL(", ").join(thin))
+    thin: list[LiteralString] = [
+        f"(SELECT count(*) <= %(few)s FROM ({one} LIMIT %(few)s + 1) AS ids)" for one in ranges
+    ]
+    return f"ARRAY[{', '.join(thin)}]::boolean[]"
 
 
 def _note(memory: Memory, thin: Sequence[bool]) -> None:
@@ -315,32 +275,27 @@ def _note(memory: Memory, thin: Sequence[bool]) -> None:
 
 async def _all(conn: Connection, shape: _Shape, limit: int) -> list[Row]:
     """One statement; PostgreSQL finds its way."""
-    wanted = [shape.all_of(shape.terms)]
+    wanted: list[LiteralString] = [shape.all_of(shape.terms)]
     if shape.part.walk is None and shape.search.experiment_ids:
         # With an order that no index has, to find the rows is what an index can do.
-        wanted += [tokens for tokens in [handles.by_tokens(shape.terms, shape.table, shape.scope)] if tokens]
-    statement = sql.SQL(
-        "SELECT {columns} FROM {source} AS {alias}{joins} WHERE {held} AND {part} AND {wanted} AND {start}"
-        " ORDER BY {order} LIMIT %(limit)s"
-    ).format(
-        columns=shape.columns,
-        source=sql.SQL(shape.table.source),
-        alias=sql.Identifier(shape.table.alias),
-        joins=shape.part.joins,
-        held=shape.held,
-        part=shape.part.condition,
-        wanted=sql.SQL(" AND ").join(wanted),
-        start=shape.start,
-        order=shape.order,
+        wanted.append(handles.by_tokens(shape.terms, shape.table, shape.scope) or "true")
+    statement: LiteralString = (
+        f"SELECT {shape.columns} FROM {shape.table.source} AS {shape.table.alias}{shape.part.joins}"
+        f" WHERE {shape.held} AND {shape.part.condition} AND {' AND '.join(wanted)} AND {shape.start}"
+        f" ORDER BY {shape.order} LIMIT %(limit)s"
     )
     return await _rows(conn, statement, shape.scope, limit=limit)
 
 
-async def _rows(conn: Connection, statement: sql.Composed, scope: Scope, **numbers: int) -> list[Row]:
+async def _rows(conn: Connection, statement: LiteralString, scope: Scope, **numbers: int) -> list[Row]:
     # The best plan depends on the values; a plan kept for all of them would be wrong for most.
     cursor = await conn.execute(statement, scope.parameters | numbers, prepare=False)
     return await cursor.fetchall()
 
 
-def _key(number: int) -> sql.Identifier:
-    return sql.Identifier(f"k{number}")
+def _key(number: int) -> LiteralString:
+    return numbered("k", number)
+
+
+def _way(descending: bool) -> LiteralString:
+    return " DESC" if descending else ""

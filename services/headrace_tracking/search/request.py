@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-
-from psycopg import sql
+from typing import LiteralString
 
 from headrace_tracking.search.tables import Scope, Table
 from headrace_tracking.search.tree import Filter, Order
@@ -38,17 +37,17 @@ class Search:
         """For a new statement."""
         return Scope(self.tenant_id, self.experiment_ids)
 
-    def held(self, scope: Scope) -> sql.Composed:
+    def held(self, scope: Scope) -> LiteralString:
         """The condition that holds a row to the scope and the view."""
-        alias = sql.Identifier(self.table.alias)
+        alias = self.table.alias
+        held = scope.holds(alias)
         match self.view:
             case View.ALL:
-                seen = sql.SQL("true").format()
+                return held
             case View.ACTIVE:
-                seen = sql.SQL("{}.delete_ms IS NULL").format(alias)
+                return f"{held} AND {alias}.delete_ms IS NULL"
             case View.DELETED if not self.deleted_ids:
-                seen = sql.SQL("{}.delete_ms IS NOT NULL").format(alias)
+                return f"{held} AND {alias}.delete_ms IS NOT NULL"
             case View.DELETED:
                 ids = scope.bind(list(self.deleted_ids), "bigint[]")
-                seen = sql.SQL("({a}.delete_ms IS NOT NULL OR {a}.experiment_id = ANY({ids}))").format(a=alias, ids=ids)
-        return sql.SQL("{} AND {}").format(scope.holds(self.table.alias), seen)
+                return f"{held} AND ({alias}.delete_ms IS NOT NULL OR {alias}.experiment_id = ANY({ids}))"
