@@ -24,7 +24,7 @@ from faults.check import spooled
 from faults.judge import WRONG, Judge, Totals, open_judge
 from faults.place import Place, open_place
 from faults.processes import Client, Died, Process
-from faults.schedule import Fault, draw
+from faults.schedule import MOST, Fault, draw
 
 CLIENTS: Final = 3
 _SYNC_S: Final = 120
@@ -51,10 +51,15 @@ class Seeds:
 class Play:
     """Plays schedules, one after the other, on one place."""
 
-    def __init__(self, place: Place, judge: Judge, say: Callable[[str], None]) -> None:
+    def __init__(self, place: Place, judge: Judge, hands: ThreadPoolExecutor, say: Callable[[str], None]) -> None:
+        """`hands` do the faults, so that a process that drains does not keep another one frozen.
+
+        They must outlive the place: what a thread has started dies with it.
+        """
         self.totals = Totals()
         self._place = place
         self._judge = judge
+        self._hands = hands
         self._say = say
         self._clients = [Client(place.uri, place.folder, f"client-{number}") for number in range(CLIENTS)]
         self._records: list[Path] = []
@@ -93,7 +98,7 @@ class Play:
                 client.play(records[number], seed * CLIENTS + number)
             for client in self._clients:
                 client.wait_ready()
-            _do(faults, {**self._place.processes, "client": self._clients[seed % CLIENTS]})
+            _do(faults, {**self._place.processes, "client": self._clients[seed % CLIENTS]}, self._hands)
             self._place.wait_ready()
             for client in self._clients:
                 client.finish()
@@ -131,8 +136,8 @@ def play_all(seeds: Iterable[int], folder: Path, say: Callable[[str], None], job
 
 def _play(seeds: Seeds, folder: Path, say: Callable[[str], None]) -> Totals:
     folder.mkdir()
-    with open_place(folder) as place, open_judge(place.uri, folder) as judge:
-        play = Play(place, judge, say)
+    with ThreadPoolExecutor(MOST) as hands, open_place(folder) as place, open_judge(place.uri, folder) as judge:
+        play = Play(place, judge, hands, say)
         play.play(seeds)
         play.finish()
         return play.totals
@@ -142,7 +147,7 @@ def _told(seed: int) -> str:
     return "; ".join(map(str, draw(seed)))
 
 
-def _do(faults: list[Fault], processes: dict[str, Process]) -> None:
+def _do(faults: list[Fault], processes: dict[str, Process], hands: ThreadPoolExecutor) -> None:
     began = time.monotonic()
 
     def do(fault: Fault) -> None:
@@ -152,10 +157,8 @@ def _do(faults: list[Fault], processes: dict[str, Process]) -> None:
             time.sleep(max(0.0, began + at_s - time.monotonic()))
             step()
 
-    # Each in a thread: a process that drains must not keep another one frozen.
-    with ThreadPoolExecutor(len(faults)) as pool:
-        for done in [pool.submit(do, fault) for fault in faults]:
-            done.result()
+    for done in [hands.submit(do, fault) for fault in faults]:
+        done.result()
 
 
 def _sync(client: Client) -> None:

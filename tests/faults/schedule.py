@@ -8,6 +8,8 @@ Target = Literal["client", "tracking", "edge", "writer", "kafka", "postgres"]
 Kind = Literal["kill", "pause", "stop"]
 SERVICES: Final[tuple[Target, ...]] = ("tracking", "edge", "writer")
 _TARGETS: Final[dict[Target, int]] = {"client": 2, "tracking": 2, "edge": 2, "writer": 2, "kafka": 4, "postgres": 2}
+MOST: Final = 3
+"""Faults of one schedule."""
 WINDOW_S: Final = 1.0
 """Faults begin within."""
 LONG_PAUSE_S: Final = 7.0
@@ -34,7 +36,7 @@ def draw(seed: int) -> list[Fault]:
     chance = random.Random(seed)
     if chance.random() < 1 / 6:
         return _orphaned(chance)
-    drawn = chance.sample(list(_TARGETS), chance.choice([1, 2, 2, 3]), counts=list(_TARGETS.values()))
+    drawn = chance.sample(list(_TARGETS), chance.choice([1, 2, 2, MOST]), counts=list(_TARGETS.values()))
     return [_fault(chance, target) for target in dict.fromkeys(drawn)]
 
 
