@@ -357,6 +357,17 @@ async def test_a_writer_frozen_inside_its_transaction_gives_way(database: str) -
         assert stored(other, TENANT) == {(run_id, "a"): [point(1)]}
 
 
+def test_postgres_ends_a_writer_that_stands_still(database: str) -> None:
+    with connect(database, brief=True) as conn:
+        limits = ["idle_in_transaction_session_timeout"]
+        if conn.info.server_version >= 170000:
+            limits.append("transaction_timeout")
+        for limit in limits:
+            shown = conn.execute("SELECT extract(epoch FROM current_setting(%s)::interval)", (limit,)).fetchone()
+            assert shown is not None
+            assert 0 < shown[0] <= 60
+
+
 @contextmanager
 def writers(dsn: str, bus: Bus, topic: str, count: int) -> Iterator[list[MetricWriter]]:
     producer = bus.producer()
