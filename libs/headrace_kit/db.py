@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Final, LiteralString
 
+import msgspec
 import psycopg
 import psycopg_pool
 from psycopg import conninfo, sql
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 
 from headrace.api.common.v1 import error_reason_pb2
 from headrace_kit.errors import DomainError
@@ -24,6 +26,9 @@ Constraints = Mapping[str, Callable[[], DomainError]]
 """Constraint name → the error that breaking it means."""
 
 _CONNECT_TIMEOUT_S: Final = 10
+
+# For all connections of the process; Python's own takes five times as long, which is a tenth of reading a page of runs.
+set_json_loads(msgspec.json.decode)
 
 
 def as_role(dsn: str, role: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:

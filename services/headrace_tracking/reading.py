@@ -17,9 +17,10 @@ PAGE_BYTES: Final = 6 << 20
 async def read_runs(conn: Connection, rows: Sequence[RunRow], most_bytes: int = PAGE_BYTES) -> list[tracking_pb2.Run]:
     """The first of these runs, as many as fit in so many bytes."""
     ids = [row.run_id for row in rows]
-    metrics = await runs.latest_metrics(conn, ids)
+    latest = await runs.latest_metrics(conn, ids)
     used = await inputs.of_runs(conn, ids)
-    found = [messages.run(row, metrics.get(row.run_id, ())) for row in rows]
+    found = [messages.run(row) for row in rows]
+    messages.add_metrics(found, latest)
     sizes = [
         run.ByteSize() + sum(one.size for one in used.get(row.run_id, ())) for run, row in zip(found, rows, strict=True)
     ]
