@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
 import headrace as hr
-from fake_headrace import FakeHeadrace, away, not_found, serving
+from fake_answers import away, not_found
+from fake_headrace import FakeHeadrace, serving
 from headrace import artifacts, capture, errors, retry
 from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.deployment.v1 import deployment_pb2

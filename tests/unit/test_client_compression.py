@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import headrace as hr
-from fake_headrace import decoded, serving
+from fake_headrace import serving
+from fake_ingest import decoded
 from headrace.api.tracking.v1.metrics_pb2 import ENCODING_UNSPECIFIED, ENCODING_ZSTD, Frame
 from headrace.ingest.columns import Block
 from headrace.ingest.compression import Compressor

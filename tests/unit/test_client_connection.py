@@ -12,7 +12,8 @@ import pytest
 from opentelemetry import trace
 
 import headrace as hr
-from fake_headrace import FakeHeadrace, away, gateway, not_found, serving, well_known
+from fake_answers import away, not_found
+from fake_headrace import FakeHeadrace, gateway, serving, well_known
 from headrace import errors, retry, tracing
 from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 import headrace as hr
-from fake_headrace import FakeHeadrace, away, serving
+from fake_answers import away
+from fake_headrace import FakeHeadrace, serving
 from headrace import errors, retry
 from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.events.v1 import event_service_pb2

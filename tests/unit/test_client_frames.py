@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fake_headrace import decoded
+from fake_ingest import decoded
 from headrace.api.tracking.v1.metrics_pb2 import Frame, MetricColumns, SeriesHeader
 from headrace.ingest.columns import Block
 from headrace.ingest.frames import FAR, Limits, key_problem, make_frames

@@ -21,7 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from fake_headrace import FakeHeadrace, StreamPlan, away, serving
+from fake_answers import away
+from fake_headrace import FakeHeadrace, serving
+from fake_ingest import StreamPlan
 from headrace import errors, retry
 from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.tracking.v1 import tracking_pb2

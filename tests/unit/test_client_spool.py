@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from fake_headrace import FakeHeadrace, StreamPlan, serving
+from fake_headrace import FakeHeadrace, serving
+from fake_ingest import StreamPlan
 from headrace import cli, retry
 from headrace.api.tracking.v1.metrics_pb2 import Frame, SeriesHeader
 from headrace.ingest.spool import Owner, SpoolFile
