@@ -406,7 +406,8 @@ def time_in(message: Message, name: str) -> datetime | None:
     if not message.HasField(name):
         return None
     found: Timestamp = getattr(message, name)
-    return datetime.fromtimestamp(found.seconds, UTC).replace(microsecond=found.nanos // 1000)  # half of ToDatetime's time
+    # Half of the time of ToDatetime.
+    return datetime.fromtimestamp(found.seconds, UTC).replace(microsecond=found.nanos // 1000)
 
 
 def _input(message: tracking_pb2.DatasetInput) -> DatasetInput:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class StepWorker(Worker):
     """Does step after step over one connection, and begins anew when what it needs was away.
 
-    Rests after each step as long as that took: half a core at most, and the writer comes first.
+    Rests after each step, so that the writer comes first.
     """
 
     def __init__(
@@ -31,14 +31,19 @@ class StepWorker(Worker):
         *,
         idle_s: float,
         away_s: float,
+        rest: float = 1.0,
         away: tuple[type[BaseException], ...] = AWAY,
         durable: bool = False,
     ) -> None:
-        """Looks again after `idle_s` with nothing to do, and `away_s` after an error of `away`; `durable` as of `connect`."""
+        """Looks again after `idle_s` with nothing to do, and `away_s` after an error of `away`; `durable` as of `connect`.
+
+        A rest is `rest` times as long as the step before it.
+        """
         super().__init__(name, on_death)
         self._dsn = dsn
         self._idle_s = idle_s
         self._away_s = away_s
+        self._rest = rest
         self._away = away
         self._durable = durable
 
@@ -62,4 +67,4 @@ class StepWorker(Worker):
             while not stopping.is_set():
                 started = time.monotonic()
                 worked = step()
-                stopping.wait(time.monotonic() - started if worked else self._idle_s)
+                stopping.wait(self._rest * (time.monotonic() - started) if worked else self._idle_s)
