@@ -16,7 +16,7 @@ from faults.processes import Died
 
 WRONG: Final = ("lost", "doubled", "disordered", "foreign", "dropped")
 _SHOWN_S: Final = 90.0
-"""How long what is acknowledged may take to show."""
+"""How long what is acknowledged may take to show; with a fault a second, which each may hold the writers up, it may be late."""
 
 
 @dataclass
@@ -24,11 +24,18 @@ class Totals:
     """What came out."""
 
     schedules: int = 0
+    late: int = 0
+    """Clients some of whose points showed only when the faults rested."""
     points: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def __add__(self, other: "Totals") -> "Totals":
-        return Totals(self.schedules + other.schedules, self.points + other.points, self.failures + other.failures)
+        return Totals(
+            self.schedules + other.schedules,
+            self.late + other.late,
+            self.points + other.points,
+            self.failures + other.failures,
+        )
 
     def __str__(self) -> str:
         points = self.points
@@ -36,7 +43,7 @@ class Totals:
             f"schedules: {self.schedules}, points acknowledged: {points['acknowledged']:,}"
             f" ({points['again']:,} of them sent again after an unknown outcome, {points['spooled']:,} by a spool file alone),"
             f" lost: {points['lost']:,}, doubled: {points['doubled']:,}, out of order: {points['disordered']:,},"
-            f" failures: {len(self.failures)}"
+            f" late while faults went on: {self.late} clients, failures: {len(self.failures)}"
         )
 
 

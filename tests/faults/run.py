@@ -110,8 +110,15 @@ class Play:
         return records
 
     def _look_at(self, verdict: dict[str, Any]) -> None:
-        if any(verdict[name] for name in WRONG):
-            self._fail(int(verdict["record"].split("-")[0]), str(verdict))
+        """Of what does not show while faults go on, lost is what does not when they rest."""
+        if not _wrong(verdict):
+            return
+        self._place.wait_ready()
+        self._judge.give([self._place.folder / verdict["record"]])
+        wrong = [calm for calm in self._judge.verdicts(wait=True) if _wrong(calm)]
+        for calm in wrong:
+            self._fail(int(calm["record"].split("-")[0]), str(calm))
+        self.totals.late += not wrong
 
     def _fail(self, seed: int, how: str) -> None:
         self.totals.failures.append(f"seed {seed} ({_told(seed)}): {how}")
@@ -141,6 +148,10 @@ def _play(seeds: Seeds, folder: Path, say: Callable[[str], None]) -> Totals:
         play.play(seeds)
         play.finish()
         return play.totals
+
+
+def _wrong(verdict: dict[str, Any]) -> bool:
+    return any(verdict[name] for name in WRONG)
 
 
 def _told(seed: int) -> str:
