@@ -170,7 +170,7 @@ class Connection:
 
     def patiently(self, attempt: Callable[[], S]) -> S:
         """Tries again what may be done twice, as long as the policy allows."""
-        return retry.call(attempt, patience_s=self.patience_s, policy=self.policy)
+        return retry.call(attempt, patience_s=lambda: self.patience_s, policy=self.policy)
 
     @property
     def patience_s(self) -> float:
@@ -230,6 +230,7 @@ class Connection:
         with self._lock:
             if self._stale:
                 self._addresses = _discover(self.uri, self._parts)
+                self._reached = True
                 self._discovered_at = time.monotonic()
                 self._stale = False
             if service and service not in self._addresses:

@@ -49,7 +49,7 @@ class Backoff:
 def call(
     attempt: Callable[[], R],
     *,
-    patience_s: float,
+    patience_s: Callable[[], float],
     policy: Policy = DEFAULT,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
@@ -57,11 +57,11 @@ def call(
     """The result of the first attempt that works, for what may safely be done twice.
 
     Tries again after Unavailable, and after Overloaded where the server said when to come back. Raises the last error
-    when the next attempt would begin more than `patience_s` after the first failure; an attempt that lasted longer than
+    when the next attempt would begin more than `patience_s()` after the first failure; an attempt that lasted longer than
     that was getting somewhere, and its failure counts as a first one.
     """
     backoff = Backoff(policy)
-    until = 0.0
+    failing_since: float | None = None
     while True:
         began = now()
         try:
@@ -69,10 +69,12 @@ def call(
         except (errors.Unavailable, errors.Overloaded) as error:
             if isinstance(error, errors.Overloaded) and error.retry_after_s is None:
                 raise
-            if not until or now() - began > patience_s:
-                until = now() + patience_s
+            # Asked now: an attempt may have reached the server before it failed.
+            patience = patience_s()
+            if failing_since is None or now() - began > patience:
+                failing_since = now()
                 backoff.reset()
             delay = backoff.next(error.retry_after_s)
-            if now() + delay > until:
+            if now() + delay > failing_since + patience:
                 raise
         sleep(delay)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -63,6 +64,17 @@ def test_services_are_looked_for_anew_after_they_moved() -> None:
             port = second.port
             assert default_experiment(connection) == "Default"
             connection.close()
+
+
+def test_a_service_that_a_gateway_names_is_waited_for(fake: FakeHeadrace) -> None:
+    fake.stop()
+    with gateway(lambda: (200, well_known(fake.port, [TRACKING]))) as uri:
+        connection = Connection(uri, policy=retry.Policy(first_delay_s=0.01, patience_s=20.0, first_patience_s=0.1))
+        back = threading.Timer(0.5, fake.start)
+        back.start()
+        assert default_experiment(connection) == "Default"
+        back.join()
+        connection.close()
 
 
 def test_a_gateway_that_is_starting_is_waited_for(fake: FakeHeadrace) -> None:
@@ -211,7 +223,7 @@ def attempts(clock: Clock, failures: list[tuple[float, errors.HeadraceError]], p
             raise error
         return made
 
-    return retry.call(attempt, patience_s=patience_s, sleep=clock.sleep, now=lambda: clock.now)
+    return retry.call(attempt, patience_s=lambda: patience_s, sleep=clock.sleep, now=lambda: clock.now)
 
 
 def test_delays_double_up_to_a_limit_and_end_with_patience() -> None:

@@ -86,6 +86,7 @@ def test_a_forked_child_does_not_watch(fake: FakeHeadrace) -> None:
             with run:
                 run.log({"child": 1})
 
+        run.flush()  # gRPC bears no fork amid a call
         child = multiprocessing.get_context("fork").Process(target=in_child)
         child.start()
         child.join(60)
