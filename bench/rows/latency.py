@@ -29,7 +29,8 @@ def measure(lab: Lab) -> list[Figure]:
             *goals,
             more_is_better=False,
             beside=[Beside("without load", [_quantile(round_, share) for round_ in idle])],
-            note=f"{lab.scale.of(_TICKS)} scalars of a client of its own, seen by GetRun of another that asks every 20 ms, both with default settings;"
+            note=f"{lab.scale.of(_TICKS)} scalars of a client of its own, seen by GetRun of another that asks every 20 ms,"
+            " both with default settings;"
             f" {rate / 2:,.0f} points/s besides",
         )
         for name, share, goals in (("p50", 0.5, (None, None)), ("p99", 0.99, (300.0, 100.0)))

@@ -4,9 +4,9 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,6 +20,8 @@ from headrace.optional import arrow, pandas
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,8 +408,8 @@ def time_in(message: Message, name: str) -> datetime | None:
     if not message.HasField(name):
         return None
     found: Timestamp = getattr(message, name)
-    # Half of the time of ToDatetime.
-    return datetime.fromtimestamp(found.seconds, UTC).replace(microsecond=found.nanos // 1000)
+    # As ToDatetime does, in half its time; `fromtimestamp` takes nothing before 1970 on Windows.
+    return _EPOCH + timedelta(seconds=found.seconds, microseconds=found.nanos // 1000)
 
 
 def _input(message: tracking_pb2.DatasetInput) -> DatasetInput:

@@ -18,9 +18,9 @@ class Policy:
     first_delay_s: float = 0.05
     most_delay_s: float = 3.0
     patience_s: float = 30.0
-    """How long a call is tried again, once this client has reached the server: long enough for a restart."""
+    """How long a call is tried again, once this client has reached the server or its gateway: long enough for a restart."""
     first_patience_s: float = 2.0
-    """The same for a client that never reached it: a wrong address should be told soon."""
+    """The same for a client that never reached either: a wrong address should be told soon."""
 
 
 DEFAULT: Final = Policy()
