@@ -86,8 +86,7 @@ class Play:
         for verdict in self._judge.verdicts(wait=True):
             self._look_at(verdict)
         self._judge.give(self._records)
-        for verdict in self._judge.verdicts(wait=True):
-            self._look_at(verdict)
+        for verdict in self._calm_verdicts():
             self.totals.points.update({name: n for name, n in verdict.items() if isinstance(n, int)})
 
     def _play_one(self, seed: int) -> list[Path]:
@@ -115,10 +114,14 @@ class Play:
             return
         self._place.wait_ready()
         self._judge.give([self._place.folder / verdict["record"]])
-        wrong = [calm for calm in self._judge.verdicts(wait=True) if _wrong(calm)]
-        for calm in wrong:
-            self._fail(int(calm["record"].split("-")[0]), str(calm))
-        self.totals.late += not wrong
+        self.totals.late += not any(map(_wrong, self._calm_verdicts()))
+
+    def _calm_verdicts(self) -> list[dict[str, Any]]:
+        """All that are to come, while no faults go on: a wrong one is a failure."""
+        verdicts = list(self._judge.verdicts(wait=True))
+        for verdict in filter(_wrong, verdicts):
+            self._fail(int(verdict["record"].split("-")[0]), str(verdict))
+        return verdicts
 
     def _fail(self, seed: int, how: str) -> None:
         self.totals.failures.append(f"seed {seed} ({_told(seed)}): {how}")
