@@ -18,6 +18,7 @@ _SAID = {"noise": "noise", "smooth": "a smooth loss", "constant": "a constant"}
 def measure(lab: Lab) -> list[Figure]:
     """A figure a kind of series."""
     points = lab.scale.of(POINTS)
+    lab.headrace.settle(300)  # what other rows left to be merged would be counted here
     _pack(lab.headrace)
     beside = _mlflow(lab)
     figures: list[Figure] = []
