@@ -22,6 +22,7 @@ from headrace.api.common.v1.error_reason_pb2 import ErrorReason
 
 DOMAIN: Final = "headrace"
 _PREFIX: Final = "ERROR_REASON_"
+_MOST_BYTES: Final = 800
 
 CODES: Final[Mapping[ErrorReason, grpc.StatusCode]] = MappingProxyType(
     {
@@ -79,9 +80,9 @@ class DomainError(Exception):
         retry_after_s: float | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = _told(message)
+        super().__init__(self.message)
         self.retry_after_s = retry_after_s
         self.metadata = dict(metadata or {})
 
@@ -109,8 +110,8 @@ class InvalidField(DomainError):  # noqa: N818 - reads as what it is where it is
 
     def __init__(self, field: str, problem: str, *, reason: ErrorReason | None = None) -> None:
         super().__init__(reason or error_reason_pb2.ERROR_REASON_INVALID_FIELD, f"{field}: {problem}")
-        self.field = field
-        self.problem = problem
+        self.field = _told(field)
+        self.problem = _told(problem)
 
     @override
     def details(self) -> list[any_pb2.Any]:
@@ -128,6 +129,14 @@ def status_of(error: DomainError) -> status_pb2.Status:
 def reason_text(reason: ErrorReason) -> str:
     """The reason as it stands in ErrorInfo: "RUN_NOT_FOUND"."""
     return ErrorReason.Name(reason).removeprefix(_PREFIX)
+
+
+def _told(text: str) -> str:
+    """The text, cut where it is too long: a status travels in the trailers of a call, three times over, and gRPC takes 8 KiB
+    of them by default. What quotes a value of the caller's may be as long as that.
+    """
+    encoded = text.encode("utf-8", "replace")  # a lone surrogate has no place in a message of protobuf
+    return encoded.decode() if len(encoded) <= _MOST_BYTES else encoded[:_MOST_BYTES].decode("utf-8", "ignore") + "..."
 
 
 def _pack(

@@ -82,7 +82,10 @@ def access_of(method: MethodDescriptor) -> access_pb2.Access:
 
 def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
     """The google.rpc.Status that a service answered with; None where the error is not one of its answers."""
-    return rpc_status.from_call(cast("grpc.Call", error))
+    try:
+        return rpc_status.from_call(cast("grpc.Call", error))
+    except ValueError:  # gRPC put a code of its own over the service's
+        return None
 
 
 def channel(address: str) -> grpc.aio.Channel:

@@ -11,6 +11,7 @@ from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.common.v1.error_reason_pb2 import ErrorReason
 from headrace_kit import config, errors, paging, topics
 from headrace_kit.config import ServiceConfig, setting
+from headrace_kit.errors import InvalidField
 
 KEYS = st.lists(st.one_of(st.text(), st.integers(), st.floats(allow_nan=False), st.none()), min_size=1)
 
@@ -85,3 +86,12 @@ def test_every_event_type_has_one_topic() -> None:
     messages = [message for topic in topics.EVENT_TOPICS for message in topic.messages]
     assert len(topics.EVENT_TYPES) == len(messages)
     assert len({topic.name for topic in topics.TOPICS}) == len(topics.TOPICS)
+
+
+def test_a_status_fits_into_trailers_whatever_it_quotes() -> None:
+    for text in ("x" * 100_000, "ä😀" * 20_000, "\ud800" * 5_000):
+        error = InvalidField(f"params[{text}]", f"got {text}")
+        message = errors.status_of(error).message
+        sent = 3 * len(message.encode()) + 4 * errors.status_of(error).ByteSize() // 3  # percent-encoded, and in base64
+        assert sent < 8 << 10
+        assert message.startswith("params[")
