@@ -9,7 +9,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from headrace_tracking.search.tree import And, Comparison, Field, Filter, Kind, Not, Or, Order
+from headrace_kit.search.tree import And, Comparison, Field, Filter, Kind, Not, Or, Order
 from headrace_tracking.search.vocabulary import RUN_NAME_TAG
 
 NUMBER_OPERATORS = ("=", "!=", ">", ">=", "<", "<=")

@@ -68,6 +68,7 @@ RUNS: Final = Topic(
         tracking_events_pb2.RunPurged,
         tracking_events_pb2.LoggedModelCreated,
         tracking_events_pb2.LoggedModelFinalized,
+        tracking_events_pb2.LoggedModelUpdated,
         tracking_events_pb2.LoggedModelPurged,
     ),
     key="run name, or model name for a logged model",

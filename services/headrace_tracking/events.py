@@ -18,7 +18,7 @@ from headrace_tracking import messages, rules
 from headrace_tracking.search.vocabulary import RUN_NAME_TAG
 from headrace_tracking.store.experiments import ExperimentRow
 from headrace_tracking.store.models import ModelRow
-from headrace_tracking.store.runs import RunRow
+from headrace_tracking.store.runs import MADE, USED, RunRow
 
 
 async def experiment_created(conn: Connection, tenant_id: str, row: ExperimentRow) -> None:
@@ -89,6 +89,20 @@ async def model_finalized(conn: Connection, tenant_id: str, row: ModelRow) -> No
     await _model(conn, tenant_id, row, pb.LoggedModelFinalized(model=messages.model(row)))
 
 
+async def model_updated(conn: Connection, tenant_id: str, old: ModelRow, new: ModelRow) -> None:
+    """Emits LoggedModelUpdated."""
+    shown = messages.model(new)
+    event = pb.LoggedModelUpdated(
+        model_id=shown.model_id,
+        experiment_id=shown.experiment_id,
+        params_logged={key: value for key, value in new.params.items() if key not in old.params},
+        tags_set={key: value for key, value in new.tags.items() if old.tags.get(key) != value},
+        tags_deleted=sorted(old.tags.keys() - new.tags.keys()),
+        lifecycle_stage=shown.lifecycle_stage,
+    )
+    await _model(conn, tenant_id, new, event)
+
+
 def without_contents(message: tracking_pb2.DatasetInput) -> tracking_pb2.DatasetInput:
     """An input as it stands in events."""
     dataset = message.dataset
@@ -107,7 +121,14 @@ def _difference(old: RunRow, new: RunRow) -> pb.RunUpdated:
         params_logged={key: value for key, value in new.params.items() if key not in old.params},
         tags_set={key: value for key, value in new.tags.items() if old.tags.get(key) != value},
         tags_deleted=sorted(old.tags.keys() - new.tags.keys()),
+        input_models_logged=_new_uses(old, new, USED),
+        output_models_logged=_new_uses(old, new, MADE),
     )
+
+
+def _new_uses(old: RunRow, new: RunRow, what: str) -> list[tracking_pb2.ModelUse]:
+    before = old.models.get(what, {})
+    return messages.model_uses({id_: step for id_, step in new.models.get(what, {}).items() if before.get(id_) != step})
 
 
 async def _experiment(conn: Connection, tenant_id: str, row: ExperimentRow, event: Message) -> None:

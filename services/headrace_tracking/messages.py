@@ -9,8 +9,8 @@ from headrace.api.tracking.v1 import tracking_pb2 as pb
 from headrace_tracking.search.vocabulary import RUN_NAME_TAG
 from headrace_tracking.store.experiments import ExperimentRow
 from headrace_tracking.store.inputs import DatasetKey, DatasetRow, InputRow
-from headrace_tracking.store.models import ModelRow
-from headrace_tracking.store.runs import LatestMetric, RunRow
+from headrace_tracking.store.models import MeasuredRow, ModelRow
+from headrace_tracking.store.runs import MADE, USED, LatestMetric, RunRow
 
 
 def experiment(row: ExperimentRow) -> pb.Experiment:
@@ -22,6 +22,7 @@ def experiment(row: ExperimentRow) -> pb.Experiment:
         tags=row.tags,
         create_time=_time(row.create_ms),
         update_time=_time(row.update_ms),
+        artifact_location=row.artifact_location,
     )
 
 
@@ -38,7 +39,15 @@ def run(row: RunRow) -> pb.Run:
         end_time=None if row.end_ms is None else _time(row.end_ms),
         params=row.params,
         tags=row.tags,
+        artifact_location=row.artifact_location,
+        input_models=model_uses(row.models.get(USED, {})),
+        output_models=model_uses(row.models.get(MADE, {})),
     )
+
+
+def model_uses(uses: Mapping[str, int]) -> list[pb.ModelUse]:
+    """In order of step."""
+    return [pb.ModelUse(model_id=model, step=step) for model, step in sorted(uses.items(), key=lambda use: use[::-1])]
 
 
 def add_metrics(runs: Sequence[pb.Run], latest: Iterable[LatestMetric]) -> None:
@@ -71,8 +80,8 @@ def dataset_row(experiment_id: int, message: pb.Dataset) -> DatasetRow:
     )
 
 
-def model(row: ModelRow) -> pb.LoggedModel:
-    """A logged model."""
+def model(row: ModelRow, measured: Sequence[MeasuredRow] = ()) -> pb.LoggedModel:
+    """A logged model, with what was measured of it."""
     return pb.LoggedModel(
         model_id=model_id(row),
         experiment_id=str(row.experiment_id),
@@ -85,6 +94,22 @@ def model(row: ModelRow) -> pb.LoggedModel:
         tags=row.tags,
         create_time=_time(row.create_ms),
         update_time=_time(row.update_ms),
+        metrics=[_measured(one) for one in measured],
+        lifecycle_stage=_stage(row.delete_ms),
+        user_id=row.user_id,
+        artifact_location=row.artifact_location,
+    )
+
+
+def _measured(row: MeasuredRow) -> pb.ModelMetric:
+    return pb.ModelMetric(
+        key=row.key,
+        value=row.value,
+        step=row.step,
+        time_ms=row.time_ms,
+        run_id=row.run_id.hex,
+        dataset_name=row.dataset_name,
+        dataset_digest=row.dataset_digest,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from headrace.api.common.v1 import error_reason_pb2
 from headrace_kit.errors import DomainError, InvalidField
@@ -10,12 +10,13 @@ from headrace_tracking import limits
 from headrace_tracking.search.vocabulary import RUN_NAME_TAG
 from headrace_tracking.store.experiments import ExperimentRow
 from headrace_tracking.store.models import ModelRow
-from headrace_tracking.store.runs import RunRow
+from headrace_tracking.store.runs import MADE, USED, RunRow
 
 DEFAULT_EXPERIMENT: Final = 0
 DEFAULT_EXPERIMENT_NAME: Final = "Default"
 ENDED: Final = frozenset({"FINISHED", "FAILED", "KILLED"})
 PENDING: Final = "PENDING"
+Row = TypeVar("Row", RunRow, ModelRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,27 @@ def new_run_tags(name: str, tags: Mapping[str, str], fallback: str) -> dict[str,
     return {**tags, RUN_NAME_TAG: chosen}
 
 
-def with_params(run: RunRow, params: Mapping[str, str]) -> RunRow:
-    """Raises PARAM_CONFLICT for a param that has another value."""
+def with_params(row: Row, params: Mapping[str, str]) -> Row:
+    """A run or a logged model with these params too. Raises PARAM_CONFLICT for a param that has another value."""
     for key, value in params.items():
-        present = run.params.get(key, value)
+        present = row.params.get(key, value)
         if present != value:
             raise InvalidField(
                 f"params[{key}]",
                 f"a param keeps its value: it is {_short(present)}, got {_short(value)}. Use a tag for what changes",
                 reason=error_reason_pb2.ERROR_REASON_PARAM_CONFLICT,
             )
-    merged = {**run.params, **params}
+    merged = {**row.params, **params}
     limits.document("params", merged)
-    return replace(run, params=merged)
+    return replace(row, params=merged)
+
+
+def with_models(run: RunRow, used: Mapping[str, int], made: Mapping[str, int]) -> RunRow:
+    """Adds logged models that the run used and made."""
+    known = run.models
+    inputs, outputs = {**known.get(USED, {}), **used}, {**known.get(MADE, {}), **made}
+    limits.count("models", [*inputs, *outputs], limits.MODELS_OF_RUN)
+    return replace(run, models={name: uses for name, uses in ((USED, inputs), (MADE, outputs)) if uses})
 
 
 def with_tags(run: RunRow, tags: Mapping[str, str]) -> RunRow:
@@ -115,6 +124,25 @@ def experiment_without_tag(experiment: ExperimentRow, key: str, now_ms: int) -> 
     """Raises TAG_NOT_FOUND."""
     tags = _without(experiment.tags, key, f"experiment {experiment.experiment_id}")
     return replace(experiment, tags=tags, update_ms=now_ms)
+
+
+def model_with_params(model: ModelRow, params: Mapping[str, str], now_ms: int) -> ModelRow:
+    """Raises PARAM_CONFLICT for a param that has another value."""
+    changed = with_params(model, params)
+    return model if changed == model else replace(changed, update_ms=now_ms)
+
+
+def model_with_tags(model: ModelRow, tags: Mapping[str, str], now_ms: int) -> ModelRow:
+    """Adds and changes tags."""
+    merged = {**model.tags, **tags}
+    limits.document("tags", merged)
+    return model if merged == model.tags else replace(model, tags=merged, update_ms=now_ms)
+
+
+def model_without_tag(model: ModelRow, key: str, now_ms: int) -> ModelRow:
+    """Raises TAG_NOT_FOUND."""
+    tags = _without(model.tags, key, f"logged model m-{model.model_id.hex}")
+    return replace(model, tags=tags, update_ms=now_ms)
 
 
 def finalized(model: ModelRow, state: str, message: str, now_ms: int) -> ModelRow:

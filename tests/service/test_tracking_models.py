@@ -95,7 +95,6 @@ async def test_models_are_listed_newest_first(tracking: Tracking) -> None:
 @pytest.mark.parametrize(
     ("method", "request_", "field"),
     [
-        ("CreateLoggedModel", pb.CreateLoggedModelRequest(), "name"),
         ("CreateLoggedModel", pb.CreateLoggedModelRequest(name="a/b"), "name"),
         ("CreateLoggedModel", pb.CreateLoggedModelRequest(name="x" * 257), "name"),
         ("CreateLoggedModel", pb.CreateLoggedModelRequest(name="a", model_type="x" * 251), "model_type"),

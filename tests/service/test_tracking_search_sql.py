@@ -15,11 +15,11 @@ from psycopg.types.json import Jsonb
 from fix_search import Run, filters, is_numeric, matches, ordered
 from headrace_kit.db import Database, worker_role
 from headrace_kit.errors import DomainError
+from headrace_kit.search.finder import Hit, Place
+from headrace_kit.search.request import Search, View
+from headrace_kit.search.tree import Comparison, Field, Filter, Kind, Order
 from headrace_tracking.search import finder, tables
-from headrace_tracking.search.finder import Hit, Place
 from headrace_tracking.search.plans import EFFORT, Effort
-from headrace_tracking.search.request import Search, View
-from headrace_tracking.search.tree import Comparison, Field, Filter, Kind, Order
 
 KEYS = ("a", "A", "b c", "mlflow.runName", "d%(x)s{}")
 TEXTS = ("", "x", "X", "xy", "%", "x_", "it's", "ä", "Ä", "FINISHED", "RUNNING", "\\", "7" * 32)
@@ -224,7 +224,7 @@ def test_a_place_that_nobody_gave_out_is_refused(found: Finder, place: Place) ->
 
 def test_the_largest_filter_is_answered(found: Finder) -> None:
     of = (Field(Kind.METRIC, "a"), Field(Kind.PARAM, "a"), Field(Kind.DATASET, "name"), Field(Kind.TAG, "b c"))
-    from headrace_tracking.search.tree import And
+    from headrace_kit.search.tree import And
 
     terms = [
         Comparison(of[n % 4], ">" if is_numeric(of[n % 4]) else "LIKE", 0.0 if is_numeric(of[n % 4]) else "%")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from fix_search import filters, render, render_field
 from headrace_kit.errors import InvalidField, reason_text
-from headrace_tracking.search.parser import MAX_COMPARISONS, MAX_DEPTH, parse_filter, parse_order
-from headrace_tracking.search.tree import And, Comparison, Field, Filter, Kind, Not, Or, Order
+from headrace_kit.search.parser import MAX_COMPARISONS, MAX_DEPTH, parse_filter, parse_order
+from headrace_kit.search.tree import And, Comparison, Field, Filter, Kind, Not, Or, Order
 from headrace_tracking.search.vocabulary import EXPERIMENTS, RUNS
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)

@@ -3,22 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, LiteralString, TypeGuard
 
-from headrace_tracking.search.conditions import on_value
-from headrace_tracking.search.tables import Scope, Table
-from headrace_tracking.search.tree import And, Comparison, Filter, Kind, Not, Or
+from headrace_kit.search.conditions import on_value
+from headrace_kit.search.tables import Scope, Table
+from headrace_kit.search.tree import And, Comparison, Filter, Kind, Not, Or
 
 _TOKEN_KINDS: Final[Mapping[Kind, LiteralString]] = {Kind.PARAM: "p", Kind.TAG: "t"}
 _RANGES: Final = frozenset(("=", ">", ">=", "<", "<="))
 _MOST_TOKENS: Final = 1000
 _Entry = tuple[LiteralString, str, str]
 """Kind, key and value of a param or a tag."""
-
-
-def terms(tree: Filter | None) -> list[Filter]:
-    """What a row must fulfil all of."""
-    if tree is None:
-        return []
-    return [one for term in tree.terms for one in terms(term)] if isinstance(tree, And) else [tree]
 
 
 def any_in(wanted: Sequence[Filter]) -> bool:

@@ -16,20 +16,16 @@ match are for whole columns, whatever the experiment or the metric.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 from headrace_kit.db import Connection
+from headrace_kit.search.request import Search
+from headrace_kit.search.statements import Row, Shape, Start, fetched, read_all, terms, way
+from headrace_kit.search.tree import Filter, Kind
 from headrace_tracking.search import handles
-from headrace_tracking.search.conditions import condition
-from headrace_tracking.search.orders import Segment, Walk, behind, from_on, segments
-from headrace_tracking.search.request import Search
-from headrace_tracking.search.tables import Scope, numbered
-from headrace_tracking.search.tree import And, Filter, Kind
-
-Row = tuple[Any, ...]
-"""The id of a row, and its sort keys."""
+from headrace_tracking.search.walks import Walk, walk_of
 
 SETTINGS: Final = MappingProxyType({"max_parallel_workers_per_gather": "0"})
 """Of PostgreSQL, for the sessions that search: to start helpers takes longer than a search."""
@@ -54,14 +50,6 @@ class Effort:
 EFFORT: Final = Effort()
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where reading begins: behind the keys `place`, and from the value `floor` of the first key on."""
-
-    place: Sequence[object] | None = None
-    floor: object = None
-
-
 @dataclass(slots=True)
 class Memory:
     """What reading one part of a result told, for the next."""
@@ -74,50 +62,19 @@ class Memory:
     """Whether an index finds few ids for the whole filter: then there is no need to look."""
 
 
-class _Shape:
-    """The pieces of one statement over one part, with its parameters."""
+class _Shape(Shape):
+    """With the index that has the order, where there is one."""
 
     def __init__(self, search: Search, number: int, start: Start, fence: LiteralString = "") -> None:
-        self.search = search
-        self.table = replace(search.table, fence=fence)
-        self.scope: Scope = search.scope()
-        self.part: Segment = segments(search.orders, self.table, self.scope)[number]
-        self.terms: list[Filter] = handles.terms(search.filter)
-        self.held: LiteralString = search.held(self.scope)
-        self.floor: LiteralString = "true"
-        self.start: LiteralString = "true"
-        if start.place is not None:
-            self.floor = from_on(self.part.keys[0], start.place[0], self.scope)
-            self.start = behind(self.part.keys, start.place, self.scope)
-        if start.floor is not None:
-            self.floor = from_on(self.part.keys[0], start.floor, self.scope)
-            self.start = f"{self.start} AND {self.floor}"
+        super().__init__(search, number, start, fence)
+        self.walk: Walk | None = walk_of(search.orders, self.table, self.scope, number)
 
-    def all_of(self, terms: Sequence[Filter], alias: LiteralString | None = None) -> LiteralString:
-        """The condition of these terms on rows of this alias."""
-        if not terms:
-            return "true"
-        table = replace(self.table, alias=alias) if alias else self.table
-        return condition(terms[0] if len(terms) == 1 else And(tuple(terms)), table, self.scope)
-
-    @property
-    def columns(self) -> LiteralString:
-        """The id and the keys, as `id`, `k0`, `k1`, ..."""
-        named: list[LiteralString] = [f"{key.expression} AS {_key(n)}" for n, key in enumerate(self.part.keys)]
-        return ", ".join([f"{self.table.alias}.{self.table.id} AS id", *named])
-
-    @property
-    def order(self) -> LiteralString:
-        """By the names of `columns`."""
-        named: list[LiteralString] = [f"{_key(n)}{_way(key.descending)}" for n, key in enumerate(self.part.keys)]
-        return ", ".join(named)
-
-    def walk(self, walk: Walk) -> LiteralString:
+    def walked(self, walk: Walk) -> LiteralString:
         """The index's entries in order."""
         column = f"{walk.alias}.{walk.column}"
         return (
             f"SELECT {walk.alias}.run_id, {column} FROM {walk.source} WHERE {walk.condition} AND {self.floor}"
-            f" ORDER BY {column}{_way(self.part.keys[0].descending)}"
+            f" ORDER BY {column}{way(self.part.keys[0].descending)}"
         )
 
     def run_of(self, alias: LiteralString) -> LiteralString:
@@ -140,12 +97,12 @@ async def read(
     """At most `limit` rows of a part, behind the place, in order. `memory` goes from part to part of one call."""
     found: list[Row] = []
     start = Start(place)
-    if not search.experiment_ids or not handles.any_in(handles.terms(search.filter)):
+    if not search.table.indexed or not search.experiment_ids or not handles.any_in(terms(search.filter)):
         return await _all(conn, _Shape(search, number, start), limit)
     shape = _Shape(search, number, start, _FENCE)
     block = min(limit, effort.look)
-    while shape.part.walk and not memory.few:
-        walk = shape.part.walk
+    while shape.walk and not memory.few:
+        walk = shape.walk
         rows, entries, last = await _look(conn, shape, walk, limit - len(found), block, effort.few, memory)
         found += rows
         if len(found) == limit or entries < block:
@@ -172,7 +129,7 @@ async def _look(
     """
     last: LiteralString = "min" if shape.part.keys[0].descending else "max"
     statement: LiteralString = (
-        f"WITH walked AS MATERIALIZED ({shape.walk(walk)} LIMIT %(block)s),"
+        f"WITH walked AS MATERIALIZED ({shape.walked(walk)} LIMIT %(block)s),"
         f" seen AS MATERIALIZED (SELECT count(*) AS entries, {last}({walk.column}) AS last FROM walked)"
         f" SELECT {_counts(shape, memory)}, seen.entries, seen.last, found.* FROM seen LEFT JOIN LATERAL ("
         f"SELECT {shape.columns} FROM walked AS first{shape.run_of('first')}{shape.part.further}"
@@ -180,7 +137,7 @@ async def _look(
         f" AND (first.{walk.column} <> seen.last OR seen.entries < %(block)s) ORDER BY {shape.order} LIMIT %(limit)s"
         f") AS found ON true ORDER BY {shape.order}"
     )
-    rows = await _rows(conn, statement, shape.scope, limit=limit, block=block, few=few)
+    rows = await fetched(conn, statement, shape.scope, limit=limit, block=block, few=few)
     _note(memory, rows[0][0])
     return [row[3:] for row in rows if row[3] is not None], rows[0][1], rows[0][2]
 
@@ -190,17 +147,17 @@ async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort, mem
     sieve = await _sieve(conn, shape, effort.few, memory)
     if sieve is None:
         return None
-    few = effort.few if shape.part.walk else effort.most
+    few = effort.few if shape.walk else effort.most
     ways: list[LiteralString] = [_put_in_order(shape, sieve.rest)]
-    if shape.part.walk:
-        ways.append(_walk_among(shape, shape.part.walk, sieve.rest))
+    if shape.walk:
+        ways.append(_walk_among(shape, shape.walk, sieve.rest))
     statement: LiteralString = (
         f"WITH sieve AS MATERIALIZED ({sieve.ids} LIMIT %(most)s + 1),"
         " counted AS MATERIALIZED (SELECT count(*) AS ids FROM sieve)"
         f" SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({' UNION ALL '.join(ways)}) AS found ON true"
         f" ORDER BY {shape.order}"
     )
-    rows = await _rows(conn, statement, shape.scope, limit=limit, few=few, most=effort.most)
+    rows = await fetched(conn, statement, shape.scope, limit=limit, few=few, most=effort.most)
     memory.few = rows[0][0] <= effort.few
     return None if rows[0][0] > effort.most else [row[1:] for row in rows if row[1] is not None]
 
@@ -217,7 +174,7 @@ async def _sieve(conn: Connection, shape: _Shape, few: int, memory: Memory) -> _
     """The range of a metric that has few runs, else params and tags, else a range; None where there is neither."""
     ranges = handles.by_ranges(shape.terms, shape.scope)
     if ranges and not memory.asked:
-        rows = await _rows(conn, f"SELECT {_counts(shape, memory)}", shape.scope, few=few)
+        rows = await fetched(conn, f"SELECT {_counts(shape, memory)}", shape.scope, few=few)
         _note(memory, rows[0][0])
     thin = None if memory.thin is None else ranges[memory.thin]
     tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
@@ -248,7 +205,7 @@ def _walk_among(shape: _Shape, walk: Walk, rest: Sequence[Filter]) -> LiteralStr
     of_series = [term for term in rest if not handles.kinds(term) & _ROW_KINDS]
     others = [term for term in rest if term not in of_series]
     return (
-        f"(SELECT {shape.columns} FROM ({shape.walk(walk)}) AS first{shape.run_of('first')}{shape.part.further}"
+        f"(SELECT {shape.columns} FROM ({shape.walked(walk)}) AS first{shape.run_of('first')}{shape.part.further}"
         " WHERE (SELECT ids FROM counted) BETWEEN %(few)s + 1 AND %(most)s"
         # In this form it is a table in memory, asked for one entry after the other.
         " AND (first.run_id IN (SELECT sieve.run_id FROM sieve)) IS TRUE"
@@ -275,27 +232,8 @@ def _note(memory: Memory, thin: Sequence[bool]) -> None:
 
 async def _all(conn: Connection, shape: _Shape, limit: int) -> list[Row]:
     """One statement; PostgreSQL finds its way."""
-    wanted: list[LiteralString] = [shape.all_of(shape.terms)]
-    if shape.part.walk is None and shape.search.experiment_ids:
-        # With an order that no index has, to find the rows is what an index can do.
-        wanted.append(handles.by_tokens(shape.terms, shape.table, shape.scope) or "true")
-    statement: LiteralString = (
-        f"SELECT {shape.columns} FROM {shape.table.source} AS {shape.table.alias}{shape.part.joins}"
-        f" WHERE {shape.held} AND {shape.part.condition} AND {' AND '.join(wanted)} AND {shape.start}"
-        f" ORDER BY {shape.order} LIMIT %(limit)s"
-    )
-    return await _rows(conn, statement, shape.scope, limit=limit)
-
-
-async def _rows(conn: Connection, statement: LiteralString, scope: Scope, **numbers: int) -> list[Row]:
-    # The best plan depends on the values; a plan kept for all of them would be wrong for most.
-    cursor = await conn.execute(statement, scope.parameters | numbers, prepare=False)
-    return await cursor.fetchall()
-
-
-def _key(number: int) -> LiteralString:
-    return numbered("k", number)
-
-
-def _way(descending: bool) -> LiteralString:
-    return " DESC" if descending else ""
+    if shape.walk or not shape.search.experiment_ids or not shape.table.indexed:
+        return await read_all(conn, shape, limit)
+    # With an order that no index has, to find the rows is what an index can do.
+    tokens = handles.by_tokens(shape.terms, shape.table, shape.scope)
+    return await read_all(conn, shape, limit, tokens or "true")

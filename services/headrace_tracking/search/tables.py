@@ -1,51 +1,13 @@
-"""How the fields of runs and experiments stand in the database, and the parameters of a statement over them.
+"""How the fields of runs, experiments and logged models stand in the database."""
 
-Statements are put together of LiteralString, which the type checkers follow: nothing that a caller wrote can come into
-one but as a parameter. psycopg's own pieces (`psycopg.sql`) took 5 ms a search.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, LiteralString, cast
+from typing import Final
 from uuid import UUID
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """An attribute: its SQL, and its type there."""
-
-    expression: LiteralString
-    type: LiteralString
-    text: LiteralString = ""
-    """As text with the database's own collation, for LIKE and ILIKE; empty for numbers."""
-    convert: Callable[[str], str | int | UUID | None] = str
-    """A text of a filter as a value of the type; None for what no row can have."""
-    nullable: bool = False
+from headrace_kit.search.tables import Column, Table, integer, uuid
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A kind of row that can be searched."""
-
-    source: LiteralString
-    alias: LiteralString
-    id: LiteralString
-    columns: dict[str, Column]
-    ties: tuple[tuple[str, bool], ...]
-    """Columns that order what is otherwise equal, each with "descending"; the last is unique."""
-    fence: LiteralString = ""
-    """Ends the subqueries of conditions. With " OFFSET 0" each is made for one row after the other: right for few."""
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text) if len(text) == 32 else None
-    except ValueError:
-        return None
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+def _model_uuid(text: str) -> UUID | None:
+    return uuid(text[2:]) if text.startswith("m-") else None
 
 
 RUNS: Final = Table(
@@ -53,63 +15,48 @@ RUNS: Final = Table(
     alias="r",
     id="run_id",
     columns={
-        "run_id": Column("r.run_id", "uuid", "replace(r.run_id::text, '-', '')", _uuid),
+        "run_id": Column("r.run_id", "uuid", "replace(r.run_id::text, '-', '')", uuid),
         "user_id": Column("r.user_id", "text", 'r.user_id COLLATE "default"'),
         "status": Column("r.state", "text", 'r.state COLLATE "default"'),
         "start_time": Column("r.start_ms", "bigint"),
         "end_time": Column("r.end_ms", "bigint", nullable=True),
     },
     ties=(("start_time", True), ("run_id", False)),
+    values="tracking.metric_latest",
+    value="tracking.metric_latest",
+    inputs="tracking.run_inputs",
+    indexed=True,
 )
 EXPERIMENTS: Final = Table(
     source="tracking.experiments",
     alias="e",
     id="experiment_id",
     columns={
-        "experiment_id": Column("e.experiment_id", "bigint", "e.experiment_id::text", _integer),
+        "experiment_id": Column("e.experiment_id", "bigint", "e.experiment_id::text", integer),
         "name": Column("e.name", "text", 'e.name COLLATE "default"'),
         "create_time": Column("e.create_ms", "bigint"),
         "update_time": Column("e.update_ms", "bigint"),
     },
     ties=(("create_time", True), ("experiment_id", False)),
 )
-DATASETS: Final[dict[str, LiteralString]] = {
-    "name": 'i.name COLLATE "default"',
-    "digest": 'i.digest COLLATE "default"',
-    "context": "(i.tags ->> 'mlflow.data.context')",
-}
-
-
-def numbered(name: LiteralString, number: int) -> LiteralString:
-    """The name with the number behind it."""
-    return cast("LiteralString", f"{name}{number}")  # type: ignore[redundant-cast]  # mypy takes it for str; digits alone come in
-
-
-class Scope:
-    """What a search may see, and the parameters of its statement.
-
-    `experiment_ids` holds runs to these experiments; None leaves them out.
-    """
-
-    def __init__(self, tenant_id: str, experiment_ids: Sequence[int] | None = None) -> None:
-        self.parameters: dict[str, object] = {"tenant": tenant_id}
-        self.experiment_ids = experiment_ids or ()
-        self._experiment: LiteralString = ""
-        if experiment_ids is not None and len(experiment_ids) == 1:
-            # The usual case; and only "=" lets an index over (experiment, ...) give rows in its order.
-            self.parameters["experiment"] = experiment_ids[0]
-            self._experiment = "%(experiment)s::bigint"
-        elif experiment_ids is not None:
-            self.parameters["experiment"] = list(experiment_ids)
-            self._experiment = "ANY(%(experiment)s::bigint[])"
-
-    def bind(self, value: object, kind: LiteralString) -> LiteralString:
-        """A new parameter with this value, as this type of PostgreSQL."""
-        name = numbered("p", len(self.parameters))
-        self.parameters[name] = value
-        return f"%({name})s::{kind}"
-
-    def holds(self, alias: LiteralString) -> LiteralString:
-        """The condition that holds a table of this alias to the scope."""
-        owned: LiteralString = f"{alias}.tenant_id = %(tenant)s::text"
-        return f"{owned} AND {alias}.experiment_id = {self._experiment}" if self._experiment else owned
+LOGGED_MODELS: Final = Table(
+    source="tracking.logged_models",
+    alias="l",
+    id="model_id",
+    columns={
+        "model_id": Column("l.model_id", "uuid", "'m-' || replace(l.model_id::text, '-', '')", _model_uuid),
+        "run_id": Column(
+            "coalesce(replace(l.run_id::text, '-', ''), '')", "text", "coalesce(replace(l.run_id::text, '-', ''), '')"
+        ),
+        "name": Column("l.name", "text", 'l.name COLLATE "default"'),
+        "model_type": Column("l.model_type", "text", 'l.model_type COLLATE "default"'),
+        "status": Column("l.state", "text", 'l.state COLLATE "default"'),
+        "create_time": Column("l.create_ms", "bigint"),
+        "update_time": Column("l.update_ms", "bigint"),
+    },
+    ties=(("create_time", True), ("model_id", False)),
+    values="tracking.logged_model_metrics",
+    # The last one measured, whichever run and dataset it was by and on.
+    value="(SELECT DISTINCT ON (tenant_id, experiment_id, key, model_id) * FROM tracking.logged_model_metrics"
+    " ORDER BY tenant_id, experiment_id, key, model_id, time_ms DESC, step DESC, value DESC)",
+)

@@ -21,6 +21,7 @@ class ExperimentCalls(Calls):
         name = limits.text("name", request.name, limits.EXPERIMENT_NAME, least=1)
         tags = limits.entries("tags", request.tags, limits.EXPERIMENT_TAG_VALUE)
         request_id = limits.request_id("request_id", request.request_id)
+        location = limits.text("artifact_location", request.artifact_location, limits.ARTIFACT_LOCATION)
         tenant_id = tenancy.caller().tenant_id
         async with self._db.tenant(tenant_id) as conn:
             # Before any other, so that nobody takes its name.
@@ -30,7 +31,7 @@ class ExperimentCalls(Calls):
             if known is not None:
                 return pb.CreateExperimentResponse(experiment=messages.experiment(known))
             now_ms = self._now_ms()
-            row = ExperimentRow(experiment_id, name, tags, now_ms, now_ms)
+            row = ExperimentRow(experiment_id, name, tags, now_ms, now_ms, artifact_location=location)
             await store.insert(conn, tenant_id, row, request_id)
             await events.experiment_created(conn, tenant_id, row)
         return pb.CreateExperimentResponse(experiment=messages.experiment(row))

@@ -17,7 +17,10 @@ class MetricCalls(Calls):
 
     async def LogMetrics(self, request: pb.LogMetricsRequest, context: Context) -> pb.LogMetricsResponse:
         address = await self._address(request.run_id, active=True)
-        return pb.LogMetricsResponse(positions=await self._metrics.log(address, request.metrics))
+        positions = await self._metrics.log(address, request.metrics)
+        if request.until_visible:
+            await self._visible(positions, context)
+        return pb.LogMetricsResponse(positions=positions)
 
     async def GetMetricHistory(
         self, request: pb.GetMetricHistoryRequest, context: Context

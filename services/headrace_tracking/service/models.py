@@ -1,5 +1,8 @@
 """Calls about logged models."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from operator import attrgetter
 from uuid import UUID
 
 from headrace.api.common.v1 import error_reason_pb2
@@ -11,19 +14,20 @@ from headrace_kit.errors import DomainError, InvalidField
 from headrace_tracking import events, limits, lookup, messages, reading, rules
 from headrace_tracking.service.base import Calls, Context
 from headrace_tracking.store import models as store
-from headrace_tracking.store.models import ModelPlace, ModelRow
+from headrace_tracking.store.models import MeasuredRow, ModelPlace, ModelRow
 
 
 class ModelCalls(Calls):
-    """Logged models: create, finalize, get, list."""
+    """Logged models, but for their search."""
 
     async def CreateLoggedModel(
         self, request: pb.CreateLoggedModelRequest, context: Context
     ) -> pb.CreateLoggedModelResponse:
-        limits.model_name("name", request.name)
+        name = limits.model_name("name", request.name) if request.name else self._new_name()
         limits.text("model_type", request.model_type, limits.MODEL_TYPE)
         params = limits.entries("params", request.params, limits.PARAM_VALUE)
         tags = limits.entries("tags", request.tags, limits.RUN_TAG_VALUE)
+        user_id = limits.text("user_id", request.user_id, limits.USER_ID)
         tenant_id = tenancy.caller().tenant_id
         now_ms = self._now_ms()
         async with self._db.tenant(tenant_id) as conn:
@@ -32,7 +36,7 @@ class ModelCalls(Calls):
                 model_id=limits.model_id("model_id", request.model_id) if request.model_id else self._new_id(),
                 experiment_id=experiment_id,
                 run_id=run_id,
-                name=request.name,
+                name=name,
                 model_type=request.model_type,
                 state=rules.PENDING,
                 state_message="",
@@ -40,6 +44,7 @@ class ModelCalls(Calls):
                 tags=tags,
                 create_ms=now_ms,
                 update_ms=now_ms,
+                user_id=user_id,
             )
             if not await store.insert(conn, tenant_id, row):
                 return pb.CreateLoggedModelResponse(model=messages.model(await _announced_before(conn, row)))
@@ -71,22 +76,85 @@ class ModelCalls(Calls):
         message = limits.text("state_message", request.state_message, limits.STATE_MESSAGE)
         tenant_id = tenancy.caller().tenant_id
         async with self._db.tenant(tenant_id) as conn:
-            old = await store.lock(conn, model_id)
-            if old is None:
-                raise _model_not_found(model_id)
+            old = await _locked(conn, model_id)
             new = rules.finalized(old, messages.model_state_name(request.state), message, self._now_ms())
             if new != old:
-                await store.set_state(conn, new)
+                await store.update(conn, new)
                 await events.model_finalized(conn, tenant_id, new)
-        return pb.FinalizeLoggedModelResponse(model=messages.model(new))
+            return pb.FinalizeLoggedModelResponse(model=await _read(conn, new))
+
+    async def DeleteLoggedModel(
+        self, request: pb.DeleteLoggedModelRequest, context: Context
+    ) -> pb.DeleteLoggedModelResponse:
+        now_ms = self._now_ms()
+        await self._change_model(
+            request.model_id,
+            lambda old: old if old.delete_ms is not None else replace(old, delete_ms=now_ms, update_ms=now_ms),
+            deleted=True,
+        )
+        return pb.DeleteLoggedModelResponse()
+
+    async def SetLoggedModelTags(
+        self, request: pb.SetLoggedModelTagsRequest, context: Context
+    ) -> pb.SetLoggedModelTagsResponse:
+        tags = limits.entries("tags", request.tags, limits.RUN_TAG_VALUE)
+        now_ms = self._now_ms()
+        model = await self._change_model(request.model_id, lambda old: rules.model_with_tags(old, tags, now_ms))
+        return pb.SetLoggedModelTagsResponse(model=model)
+
+    async def DeleteLoggedModelTag(
+        self, request: pb.DeleteLoggedModelTagRequest, context: Context
+    ) -> pb.DeleteLoggedModelTagResponse:
+        now_ms = self._now_ms()
+        await self._change_model(request.model_id, lambda old: rules.model_without_tag(old, request.key, now_ms))
+        return pb.DeleteLoggedModelTagResponse()
+
+    async def LogLoggedModelParams(
+        self, request: pb.LogLoggedModelParamsRequest, context: Context
+    ) -> pb.LogLoggedModelParamsResponse:
+        params = limits.entries("params", request.params, limits.PARAM_VALUE)
+        now_ms = self._now_ms()
+        await self._change_model(request.model_id, lambda old: rules.model_with_params(old, params, now_ms))
+        return pb.LogLoggedModelParamsResponse()
+
+    async def _change_model(
+        self, model_id: str, change: Callable[[ModelRow], ModelRow], *, deleted: bool = False
+    ) -> tracking_pb2.LoggedModel:
+        """Writes what differs, and the event of the difference; of one in the bin only with `deleted`."""
+        number = limits.model_id("model_id", model_id)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            old = await _locked(conn, number, deleted=deleted)
+            new = change(old)
+            if new != old:
+                await store.update(conn, new)
+                await events.model_updated(conn, tenant_id, old, new)
+            return await _read(conn, new)
+
+    async def LogLoggedModelMetrics(
+        self, request: pb.LogLoggedModelMetricsRequest, context: Context
+    ) -> pb.LogLoggedModelMetricsResponse:
+        limits.count("metrics", request.metrics, limits.MEASURED)
+        rows = [
+            _measured(f"metrics[{at}]", request.run_id, one.model_id, one.metric)
+            for at, one in enumerate(request.metrics)
+        ]
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            await lookup.run_address(conn, tenant_id, request.run_id, active=True)
+            # In one order, so that two calls with the same models do not wait for each other.
+            models = [await _locked(conn, model_id) for model_id in sorted({row.model_id for row in rows})]
+            homes = {model.model_id: model.experiment_id for model in models}
+            await store.upsert_measured(conn, tenant_id, homes, sorted(rows, key=attrgetter("model_id", "key")))
+        return pb.LogLoggedModelMetricsResponse()
 
     async def GetLoggedModel(self, request: pb.GetLoggedModelRequest, context: Context) -> pb.GetLoggedModelResponse:
         model_id = limits.model_id("model_id", request.model_id)
         async with self._db.tenant(tenancy.caller().tenant_id) as conn:
             row = await store.find(conn, model_id)
-        if row is None:
-            raise _model_not_found(model_id)
-        return pb.GetLoggedModelResponse(model=messages.model(row))
+            if row is None or (row.delete_ms is not None and not request.show_deleted):
+                raise _model_not_found(model_id)
+            return pb.GetLoggedModelResponse(model=await _read(conn, row))
 
     async def ListLoggedModels(
         self, request: pb.ListLoggedModelsRequest, context: Context
@@ -105,12 +173,39 @@ class ModelCalls(Calls):
                 experiment_id = limits.experiment_id("experiment_id", request.experiment_id)
                 await self._experiment(conn, tenant_id, experiment_id)
                 rows = await store.of_experiment(conn, experiment_id, after, size + 1)
-        models = [messages.model(row) for row in rows[:size]]
+            measured = await store.measured(conn, [row.model_id for row in rows[:size]])
+        models = [messages.model(row, measured.get(row.model_id, ())) for row in rows[:size]]
         # A model takes at most a megabyte: one always fits.
         kept = reading.fitting((model.ByteSize() for model in models), reading.PAGE_BYTES)
         last = rows[kept - 1] if kept < len(rows) else None
         token = paging.encode(binding, [last.create_ms, last.model_id.hex]) if last else ""
         return pb.ListLoggedModelsResponse(models=models[:kept], next_page_token=token)
+
+
+async def _locked(conn: Connection, model_id: UUID, *, deleted: bool = False) -> ModelRow:
+    """A model for a change; also one in the bin with `deleted`. Raises LOGGED_MODEL_NOT_FOUND."""
+    row = await store.lock(conn, model_id)
+    if row is None or (row.delete_ms is not None and not deleted):
+        raise _model_not_found(model_id)
+    return row
+
+
+async def _read(conn: Connection, row: ModelRow) -> tracking_pb2.LoggedModel:
+    measured = await store.measured(conn, [row.model_id])
+    return messages.model(row, measured.get(row.model_id, ()))
+
+
+def _measured(field: str, run_id: str, model_id: str, metric: tracking_pb2.ModelMetric) -> MeasuredRow:
+    return MeasuredRow(
+        model_id=limits.model_id(f"{field}.model_id", model_id),
+        key=limits.key(f"{field}.metric.key", metric.key),
+        dataset_name=limits.text(f"{field}.metric.dataset_name", metric.dataset_name, limits.DATASET_NAME),
+        dataset_digest=limits.text(f"{field}.metric.dataset_digest", metric.dataset_digest, limits.DATASET_DIGEST),
+        run_id=limits.run_id("run_id", run_id),
+        value=metric.value,
+        step=metric.step,
+        time_ms=metric.time_ms,
+    )
 
 
 async def _announced_before(conn: Connection, row: ModelRow) -> ModelRow:

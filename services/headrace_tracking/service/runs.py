@@ -1,6 +1,7 @@
 """Calls about runs, but for their search and their metrics."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -29,6 +30,7 @@ class RunCalls(Calls):
         async with self._db.tenant(tenant_id) as conn:
             experiment = await self._experiment(conn, tenant_id, row.experiment_id)
             rules.check_experiment_active(experiment)
+            row = replace(row, artifact_location=experiment.artifact_location)
             if not await store.insert(conn, tenant_id, row):
                 return pb.CreateRunResponse(run=await self._created_before(conn, row))
             # Behind the insert, which waits for a purge that is under way.
@@ -125,10 +127,18 @@ class RunCalls(Calls):
             await store.set_params(conn, run_id, new.params)
         if new.tags != old.tags:
             await store.set_tags(conn, run_id, new.tags)
+        if new.models != old.models:
+            await store.set_models(conn, run_id, new.models)
         if (new.state, new.end_ms) != (old.state, old.end_ms):
             await store.set_state(conn, run_id, new.state, new.end_ms)
         await events.run_changed(conn, tenant_id, old, new)
         return new
+
+    async def LogModelUses(self, request: pb.LogModelUsesRequest, context: Context) -> pb.LogModelUsesResponse:
+        used = _uses("inputs", request.inputs)
+        made = _uses("outputs", request.outputs)
+        await self._change_run(request.run_id, lambda old: rules.with_models(old, used, made))
+        return pb.LogModelUsesResponse()
 
     async def DeleteRun(self, request: pb.DeleteRunRequest, context: Context) -> pb.DeleteRunResponse:
         run_id = limits.run_id("run_id", request.run_id)
@@ -172,6 +182,12 @@ class RunCalls(Calls):
             if told:
                 await events.inputs_logged(conn, tenant_id, run, told)
         return pb.LogInputsResponse()
+
+
+def _uses(field: str, uses: Sequence[tracking_pb2.ModelUse]) -> dict[str, int]:
+    return {
+        f"m-{limits.model_id(f'{field}[{at}].model_id', use.model_id).hex}": use.step for at, use in enumerate(uses)
+    }
 
 
 def _change(request: pb.UpdateRunRequest) -> RunChange:

@@ -1,6 +1,7 @@
-"""The searches for runs and experiments."""
+"""The searches for runs, experiments and logged models."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, cast
 from uuid import UUID
 
@@ -9,15 +10,17 @@ from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_kit import paging, tenancy
 from headrace_kit.db import Connection
 from headrace_kit.errors import InvalidField
+from headrace_kit.search.finder import Hit, Place
+from headrace_kit.search.parser import parse_filter, parse_order
+from headrace_kit.search.request import Search, View
+from headrace_kit.search.tree import on_datasets
 from headrace_tracking import limits, messages, reading
 from headrace_tracking.search import finder, tables, vocabulary
-from headrace_tracking.search.finder import Hit
-from headrace_tracking.search.parser import parse_filter, parse_order
-from headrace_tracking.search.request import Search, View
 from headrace_tracking.service.base import Calls, Context
-from headrace_tracking.store import experiments, runs
+from headrace_tracking.store import experiments, models, runs
 
 _MAX_EXPERIMENTS: Final = 1000
+_MOST_DATASETS: Final = 20
 _READ_AT_ONCE: Final = 500  # runs: a page of 50,000 is not read into memory before it is known to fit
 _VIEWS: Final = {
     pb.VIEW_TYPE_UNSPECIFIED: View.ACTIVE,
@@ -28,7 +31,7 @@ _VIEWS: Final = {
 
 
 class SearchCalls(Calls):
-    """SearchRuns and SearchExperiments."""
+    """SearchRuns, SearchExperiments and SearchLoggedModels."""
 
     async def SearchRuns(self, request: pb.SearchRunsRequest, context: Context) -> pb.SearchRunsResponse:
         size = paging.page_size(request.page_size, default=1000, most=50_000)
@@ -51,7 +54,7 @@ class SearchCalls(Calls):
             found = await self._runs(conn, hits[:size])
         return pb.SearchRunsResponse(runs=found, next_page_token=_next(binding, hits, len(found)))
 
-    async def _hits(self, search: Search, after: finder.Place | None, size: int) -> list[Hit]:
+    async def _hits(self, search: Search, after: Place | None, size: int) -> list[Hit]:
         """One more than `size`, where there are more."""
         async with self._finder.tenant(search.tenant_id) as conn:
             return await finder.find(conn, search, after, size + 1)
@@ -96,6 +99,47 @@ class SearchCalls(Calls):
         # An experiment takes at most half a megabyte: one always fits.
         found = found[: reading.fitting((one.ByteSize() for one in found), reading.PAGE_BYTES)]
         return pb.SearchExperimentsResponse(experiments=found, next_page_token=_next(binding, hits, len(found)))
+
+    async def SearchLoggedModels(
+        self, request: pb.SearchLoggedModelsRequest, context: Context
+    ) -> pb.SearchLoggedModelsResponse:
+        size = paging.page_size(request.page_size, default=50, most=1000)
+        tenant_id = tenancy.caller().tenant_id
+        wanted = parse_filter(request.filter, vocabulary.LOGGED_MODELS)
+        datasets = [(one.name, one.digest) for one in request.datasets]
+        limits.count("datasets", datasets, _MOST_DATASETS)
+        orders = [
+            replace(order, field=replace(order.field, dataset=_dataset(asked)))
+            for order, asked in zip(
+                parse_order([one.order for one in request.order_by], vocabulary.LOGGED_MODELS),
+                request.order_by,
+                strict=True,
+            )
+        ]
+        named = _experiment_ids(request.experiment_ids)
+        told = [[one.order, *(_dataset(one) or ())] for one in request.order_by]
+        binding = ("logged models", named, request.filter, datasets, told)
+        after = paging.decode(request.page_token, binding)
+        async with self._db.tenant(tenant_id) as conn:
+            known = await experiments.find_many(conn, named)
+        active = sorted(row.experiment_id for row in known.values() if row.delete_ms is None)
+        if not active:
+            return pb.SearchLoggedModelsResponse()
+        on = on_datasets(wanted, datasets) if wanted and datasets else wanted
+        search = Search(tables.LOGGED_MODELS, tenant_id, View.ACTIVE, on, orders, active)
+        hits = await self._hits(search, after, size)
+        ids = [cast("UUID", hit.id) for hit in hits[:size]]
+        async with self._db.tenant(tenant_id) as conn:
+            rows = await models.find_many(conn, ids)
+            measured = await models.measured(conn, ids)
+        found = [messages.model(rows[model_id], measured.get(model_id, ())) for model_id in ids]
+        # A model takes at most a megabyte, and its metrics no more than their calls: one always fits.
+        found = found[: max(1, reading.fitting((one.ByteSize() for one in found), reading.PAGE_BYTES))]
+        return pb.SearchLoggedModelsResponse(models=found, next_page_token=_next(binding, hits, len(found)))
+
+
+def _dataset(order: pb.LoggedModelOrder) -> tuple[str, str] | None:
+    return (order.dataset.name, order.dataset.digest) if order.HasField("dataset") else None
 
 
 def _next(binding: object, hits: Sequence[Hit], shown: int) -> str:

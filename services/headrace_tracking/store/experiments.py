@@ -21,9 +21,12 @@ class ExperimentRow:
     create_ms: int
     update_ms: int
     delete_ms: int | None = None
+    artifact_location: str = ""
 
 
-_SELECT: Final = "SELECT experiment_id, name, tags, create_ms, update_ms, delete_ms FROM tracking.experiments"
+_SELECT: Final = (
+    "SELECT experiment_id, name, tags, create_ms, update_ms, delete_ms, artifact_location FROM tracking.experiments"
+)
 
 
 async def next_id(conn: Connection, tenant_id: str) -> int:
@@ -41,8 +44,9 @@ async def next_id(conn: Connection, tenant_id: str) -> int:
 async def insert(conn: Connection, tenant_id: str, row: ExperimentRow, request_id: UUID | None) -> None:
     """Breaks `experiments_name` when the name is in use."""
     await conn.execute(
-        "INSERT INTO tracking.experiments (tenant_id, experiment_id, name, tags, create_ms, update_ms, request_id)"
-        " VALUES (%(tenant)s, %(id)s, %(name)s, %(tags)s, %(created)s, %(updated)s, %(request)s)",
+        "INSERT INTO tracking.experiments"
+        " (tenant_id, experiment_id, name, tags, create_ms, update_ms, request_id, artifact_location)"
+        " VALUES (%(tenant)s, %(id)s, %(name)s, %(tags)s, %(created)s, %(updated)s, %(request)s, %(location)s)",
         {
             "tenant": tenant_id,
             "id": row.experiment_id,
@@ -51,6 +55,7 @@ async def insert(conn: Connection, tenant_id: str, row: ExperimentRow, request_i
             "created": row.create_ms,
             "updated": row.update_ms,
             "request": request_id,
+            "location": row.artifact_location,
         },
     )
 

@@ -1,7 +1,7 @@
 """Runs with their params and tags, and their latest metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -9,6 +9,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from headrace_kit.db import Connection
+
+USED: Final = "in"
+MADE: Final = "out"
+"""What a run did with a logged model, in `RunRow.models`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,10 @@ class RunRow:
     delete_ms: int | None
     params: dict[str, str]
     tags: dict[str, str]
+    models: dict[str, dict[str, int]] = field(default_factory=dict)
+    """`USED` and `MADE`: ids of logged models, each with its step."""
+    artifact_location: str = ""
+    """That of its experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,8 @@ values but NaN, None where there are none or where they are not known. As it com
 """
 _SELECT: Final = (
     "SELECT r.run_id, r.experiment_id, r.user_id, r.state, r.start_ms, r.end_ms,"
-    " coalesce(r.delete_ms, e.delete_ms) AS delete_ms, r.params, r.tags"
+    " coalesce(r.delete_ms, e.delete_ms) AS delete_ms, r.params, r.tags, r.models,"
+    " e.artifact_location"
     " FROM tracking.runs r JOIN tracking.experiments e USING (tenant_id, experiment_id)"
 )
 
@@ -135,6 +144,13 @@ async def set_params(conn: Connection, run_id: UUID, params: Mapping[str, str]) 
     """Replaces all params."""
     await conn.execute(
         "UPDATE tracking.runs SET params = %(params)s WHERE run_id = %(id)s", {"id": run_id, "params": Jsonb(params)}
+    )
+
+
+async def set_models(conn: Connection, run_id: UUID, models: Mapping[str, Mapping[str, int]]) -> None:
+    """Replaces all uses of models."""
+    await conn.execute(
+        "UPDATE tracking.runs SET models = %(models)s WHERE run_id = %(id)s", {"id": run_id, "models": Jsonb(models)}
     )
 
 

@@ -82,24 +82,28 @@ class GetArtifactResponse(_message.Message):
     def __init__(self, artifact: _Optional[_Union[_artifacts_pb2.Artifact, _Mapping]] = ...) -> None: ...
 
 class ListArtifactsRequest(_message.Message):
-    __slots__ = ("owner", "folder", "page_size", "page_token")
+    __slots__ = ("owner", "folder", "page_size", "page_token", "shallow")
     OWNER_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SHALLOW_FIELD_NUMBER: _ClassVar[int]
     owner: _artifacts_pb2.Owner
     folder: str
     page_size: int
     page_token: str
-    def __init__(self, owner: _Optional[_Union[_artifacts_pb2.Owner, _Mapping]] = ..., folder: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    shallow: bool
+    def __init__(self, owner: _Optional[_Union[_artifacts_pb2.Owner, _Mapping]] = ..., folder: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., shallow: bool = ...) -> None: ...
 
 class ListArtifactsResponse(_message.Message):
-    __slots__ = ("artifacts", "next_page_token")
+    __slots__ = ("artifacts", "next_page_token", "folders")
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FOLDERS_FIELD_NUMBER: _ClassVar[int]
     artifacts: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.Artifact]
     next_page_token: str
-    def __init__(self, artifacts: _Optional[_Iterable[_Union[_artifacts_pb2.Artifact, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    folders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, artifacts: _Optional[_Iterable[_Union[_artifacts_pb2.Artifact, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., folders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteArtifactRequest(_message.Message):
     __slots__ = ("artifact_id",)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headrace/api/registry/v1/registry.proto\x12\x18headrace.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x37\n\x04tags\x18\x03 \x03(\x0b\x32).headrace.api.registry.v1.Model.TagsEntry\x12=\n\x07\x61liases\x18\x04 \x03(\x0b\x32,.headrace.api.registry.v1.Model.AliasesEntry\x12\x16\n\x0elatest_version\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xfc\x03\n\x0cModelVersion\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12>\n\x04tags\x18\x06 \x03(\x0b\x32\x30.headrace.api.registry.v1.ModelVersion.TagsEntry\x12\x0f\n\x07\x61liases\x18\x07 \x03(\t\x12;\n\x05state\x18\x08 \x01(\x0e\x32,.headrace.api.registry.v1.ModelVersion.State\x12\x0f\n\x07user_id\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headrace/api/registry/v1/registry.proto\x12\x18headrace.api.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x37\n\x04tags\x18\x03 \x03(\x0b\x32).headrace.api.registry.v1.Model.TagsEntry\x12=\n\x07\x61liases\x18\x04 \x03(\x0b\x32,.headrace.api.registry.v1.Model.AliasesEntry\x12\x16\n\x0elatest_version\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12?\n\x0flatest_versions\x18\t \x03(\x0b\x32&.headrace.api.registry.v1.ModelVersion\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xad\x04\n\x0cModelVersion\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12>\n\x04tags\x18\x06 \x03(\x0b\x32\x30.headrace.api.registry.v1.ModelVersion.TagsEntry\x12\x0f\n\x07\x61liases\x18\x07 \x03(\t\x12;\n\x05state\x18\x08 \x01(\x0e\x32,.headrace.api.registry.v1.ModelVersion.State\x12\x0f\n\x07user_id\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12\x0e\n\x06source\x18\r \x01(\t\x12\x10\n\x08run_link\x18\x0e \x01(\t\x12\r\n\x05stage\x18\x0f \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELVERSION_TAGSENTRY']._loaded_options = None
   _globals['_MODELVERSION_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL']._serialized_start=103
-  _globals['_MODEL']._serialized_end=494
-  _globals['_MODEL_TAGSENTRY']._serialized_start=403
-  _globals['_MODEL_TAGSENTRY']._serialized_end=446
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=448
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=494
-  _globals['_MODELVERSION']._serialized_start=497
-  _globals['_MODELVERSION']._serialized_end=1005
-  _globals['_MODELVERSION_TAGSENTRY']._serialized_start=403
-  _globals['_MODELVERSION_TAGSENTRY']._serialized_end=446
-  _globals['_MODELVERSION_STATE']._serialized_start=921
-  _globals['_MODELVERSION_STATE']._serialized_end=1005
+  _globals['_MODEL']._serialized_end=559
+  _globals['_MODEL_TAGSENTRY']._serialized_start=468
+  _globals['_MODEL_TAGSENTRY']._serialized_end=511
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=513
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=559
+  _globals['_MODELVERSION']._serialized_start=562
+  _globals['_MODELVERSION']._serialized_end=1119
+  _globals['_MODELVERSION_TAGSENTRY']._serialized_start=468
+  _globals['_MODELVERSION_TAGSENTRY']._serialized_end=511
+  _globals['_MODELVERSION_STATE']._serialized_start=1035
+  _globals['_MODELVERSION_STATE']._serialized_end=1119
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,11 @@ class RegistryServiceStub(object):
                 request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.SearchModels = channel.unary_unary(
+                '/headrace.api.registry.v1.RegistryService/SearchModels',
+                request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelsResponse.FromString,
+                _registered_method=True)
         self.SetModelTags = channel.unary_unary(
                 '/headrace.api.registry.v1.RegistryService/SetModelTags',
                 request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelTagsRequest.SerializeToString,
@@ -99,6 +104,16 @@ class RegistryServiceStub(object):
                 '/headrace.api.registry.v1.RegistryService/ListModelVersions',
                 request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.FromString,
+                _registered_method=True)
+        self.SearchModelVersions = channel.unary_unary(
+                '/headrace.api.registry.v1.RegistryService/SearchModelVersions',
+                request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelVersionsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelVersionsResponse.FromString,
+                _registered_method=True)
+        self.SetModelVersionStage = channel.unary_unary(
+                '/headrace.api.registry.v1.RegistryService/SetModelVersionStage',
+                request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelVersionStageRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelVersionStageResponse.FromString,
                 _registered_method=True)
         self.SetModelVersionTags = channel.unary_unary(
                 '/headrace.api.registry.v1.RegistryService/SetModelVersionTags',
@@ -168,6 +183,13 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchModels(self, request, context):
+        """Models that match a filter, in a stable order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetModelTags(self, request, context):
         """Adds tags or changes them.
         """
@@ -183,7 +205,8 @@ class RegistryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateModelVersion(self, request, context):
-        """Makes the next version of a model from a logged model that is READY.
+        """Makes the next version of a model from a logged model that is READY; or from a source outside of Headrace, which it
+        cannot serve.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +235,20 @@ class RegistryServiceServicer(object):
 
     def ListModelVersions(self, request, context):
         """Versions of a model, or of all models, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchModelVersions(self, request, context):
+        """Versions of all models that match a filter, in a stable order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetModelVersionStage(self, request, context):
+        """Moves a version to a stage.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,6 +316,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelsRequest.FromString,
                     response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'SearchModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchModels,
+                    request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelsResponse.SerializeToString,
+            ),
             'SetModelTags': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModelTags,
                     request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelTagsRequest.FromString,
@@ -313,6 +355,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListModelVersions,
                     request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.SerializeToString,
+            ),
+            'SearchModelVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchModelVersions,
+                    request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelVersionsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelVersionsResponse.SerializeToString,
+            ),
+            'SetModelVersionStage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetModelVersionStage,
+                    request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelVersionStageRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelVersionStageResponse.SerializeToString,
             ),
             'SetModelVersionTags': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModelVersionTags,
@@ -509,6 +561,33 @@ class RegistryService(object):
             _registered_method=True)
 
     @staticmethod
+    def SearchModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.registry.v1.RegistryService/SearchModels',
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelsRequest.SerializeToString,
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetModelTags(request,
             target,
             options=(),
@@ -687,6 +766,60 @@ class RegistryService(object):
             '/headrace.api.registry.v1.RegistryService/ListModelVersions',
             headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.SerializeToString,
             headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchModelVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.registry.v1.RegistryService/SearchModelVersions',
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelVersionsRequest.SerializeToString,
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SearchModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetModelVersionStage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.registry.v1.RegistryService/SetModelVersionStage',
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelVersionStageRequest.SerializeToString,
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.SetModelVersionStageResponse.FromString,
             options,
             channel_credentials,
             insecure,

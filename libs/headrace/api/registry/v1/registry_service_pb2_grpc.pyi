@@ -57,6 +57,12 @@ class RegistryServiceStub:
     ]
     """Models in order of name."""
 
+    SearchModels: grpc.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.SearchModelsRequest,
+        headrace.api.registry.v1.registry_service_pb2.SearchModelsResponse,
+    ]
+    """Models that match a filter, in a stable order."""
+
     SetModelTags: grpc.UnaryUnaryMultiCallable[
         headrace.api.registry.v1.registry_service_pb2.SetModelTagsRequest,
         headrace.api.registry.v1.registry_service_pb2.SetModelTagsResponse,
@@ -73,7 +79,9 @@ class RegistryServiceStub:
         headrace.api.registry.v1.registry_service_pb2.CreateModelVersionRequest,
         headrace.api.registry.v1.registry_service_pb2.CreateModelVersionResponse,
     ]
-    """Makes the next version of a model from a logged model that is READY."""
+    """Makes the next version of a model from a logged model that is READY; or from a source outside of Headrace, which it
+    cannot serve.
+    """
 
     GetModelVersion: grpc.UnaryUnaryMultiCallable[
         headrace.api.registry.v1.registry_service_pb2.GetModelVersionRequest,
@@ -98,6 +106,18 @@ class RegistryServiceStub:
         headrace.api.registry.v1.registry_service_pb2.ListModelVersionsResponse,
     ]
     """Versions of a model, or of all models, newest first."""
+
+    SearchModelVersions: grpc.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsRequest,
+        headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsResponse,
+    ]
+    """Versions of all models that match a filter, in a stable order."""
+
+    SetModelVersionStage: grpc.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageRequest,
+        headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageResponse,
+    ]
+    """Moves a version to a stage."""
 
     SetModelVersionTags: grpc.UnaryUnaryMultiCallable[
         headrace.api.registry.v1.registry_service_pb2.SetModelVersionTagsRequest,
@@ -164,6 +184,12 @@ class RegistryServiceAsyncStub:
     ]
     """Models in order of name."""
 
+    SearchModels: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.SearchModelsRequest,
+        headrace.api.registry.v1.registry_service_pb2.SearchModelsResponse,
+    ]
+    """Models that match a filter, in a stable order."""
+
     SetModelTags: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.registry.v1.registry_service_pb2.SetModelTagsRequest,
         headrace.api.registry.v1.registry_service_pb2.SetModelTagsResponse,
@@ -180,7 +206,9 @@ class RegistryServiceAsyncStub:
         headrace.api.registry.v1.registry_service_pb2.CreateModelVersionRequest,
         headrace.api.registry.v1.registry_service_pb2.CreateModelVersionResponse,
     ]
-    """Makes the next version of a model from a logged model that is READY."""
+    """Makes the next version of a model from a logged model that is READY; or from a source outside of Headrace, which it
+    cannot serve.
+    """
 
     GetModelVersion: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.registry.v1.registry_service_pb2.GetModelVersionRequest,
@@ -205,6 +233,18 @@ class RegistryServiceAsyncStub:
         headrace.api.registry.v1.registry_service_pb2.ListModelVersionsResponse,
     ]
     """Versions of a model, or of all models, newest first."""
+
+    SearchModelVersions: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsRequest,
+        headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsResponse,
+    ]
+    """Versions of all models that match a filter, in a stable order."""
+
+    SetModelVersionStage: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageRequest,
+        headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageResponse,
+    ]
+    """Moves a version to a stage."""
 
     SetModelVersionTags: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.registry.v1.registry_service_pb2.SetModelVersionTagsRequest,
@@ -284,6 +324,14 @@ class RegistryServiceServicer(metaclass=abc.ABCMeta):
         """Models in order of name."""
 
     @abc.abstractmethod
+    def SearchModels(
+        self,
+        request: headrace.api.registry.v1.registry_service_pb2.SearchModelsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.SearchModelsResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.SearchModelsResponse]]:
+        """Models that match a filter, in a stable order."""
+
+    @abc.abstractmethod
     def SetModelTags(
         self,
         request: headrace.api.registry.v1.registry_service_pb2.SetModelTagsRequest,
@@ -305,7 +353,9 @@ class RegistryServiceServicer(metaclass=abc.ABCMeta):
         request: headrace.api.registry.v1.registry_service_pb2.CreateModelVersionRequest,
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.CreateModelVersionResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.CreateModelVersionResponse]]:
-        """Makes the next version of a model from a logged model that is READY."""
+        """Makes the next version of a model from a logged model that is READY; or from a source outside of Headrace, which it
+        cannot serve.
+        """
 
     @abc.abstractmethod
     def GetModelVersion(
@@ -338,6 +388,22 @@ class RegistryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.ListModelVersionsResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.ListModelVersionsResponse]]:
         """Versions of a model, or of all models, newest first."""
+
+    @abc.abstractmethod
+    def SearchModelVersions(
+        self,
+        request: headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.SearchModelVersionsResponse]]:
+        """Versions of all models that match a filter, in a stable order."""
+
+    @abc.abstractmethod
+    def SetModelVersionStage(
+        self,
+        request: headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.SetModelVersionStageResponse]]:
+        """Moves a version to a stage."""
 
     @abc.abstractmethod
     def SetModelVersionTags(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from headrace.api.tracking.v1 import tracking_pb2 as headrace_dot_api_dot_tracking_dot_v1_dot_tracking__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.headrace/api/tracking/v1/tracking_events.proto\x12\x18headrace.api.tracking.v1\x1a\'headrace/api/tracking/v1/tracking.proto\"M\n\x11\x45xperimentCreated\x12\x38\n\nexperiment\x18\x01 \x01(\x0b\x32$.headrace.api.tracking.v1.Experiment\"M\n\x11\x45xperimentUpdated\x12\x38\n\nexperiment\x18\x01 \x01(\x0b\x32$.headrace.api.tracking.v1.Experiment\"*\n\x11\x45xperimentDeleted\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"+\n\x12\x45xperimentRestored\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\")\n\x10\x45xperimentPurged\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"8\n\nRunCreated\x12*\n\x03run\x18\x01 \x01(\x0b\x32\x1d.headrace.api.tracking.v1.Run\"\xc3\x03\n\nRunUpdated\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.headrace.api.tracking.v1.Run.State\x12M\n\rparams_logged\x18\x05 \x03(\x0b\x32\x36.headrace.api.tracking.v1.RunUpdated.ParamsLoggedEntry\x12\x43\n\x08tags_set\x18\x06 \x03(\x0b\x32\x31.headrace.api.tracking.v1.RunUpdated.TagsSetEntry\x12\x14\n\x0ctags_deleted\x18\x07 \x03(\t\x12=\n\rinputs_logged\x18\x08 \x03(\x0b\x32&.headrace.api.tracking.v1.DatasetInput\x1a\x33\n\x11ParamsLoggedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cTagsSetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x08RunEnded\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.headrace.api.tracking.v1.Run.State\"3\n\nRunDeleted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\"4\n\x0bRunRestored\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\"2\n\tRunPurged\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\"J\n\x12LoggedModelCreated\x12\x34\n\x05model\x18\x01 \x01(\x0b\x32%.headrace.api.tracking.v1.LoggedModel\"L\n\x14LoggedModelFinalized\x12\x34\n\x05model\x18\x01 \x01(\x0b\x32%.headrace.api.tracking.v1.LoggedModel\"L\n\x11LoggedModelPurged\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.headrace/api/tracking/v1/tracking_events.proto\x12\x18headrace.api.tracking.v1\x1a\'headrace/api/tracking/v1/tracking.proto\"M\n\x11\x45xperimentCreated\x12\x38\n\nexperiment\x18\x01 \x01(\x0b\x32$.headrace.api.tracking.v1.Experiment\"M\n\x11\x45xperimentUpdated\x12\x38\n\nexperiment\x18\x01 \x01(\x0b\x32$.headrace.api.tracking.v1.Experiment\"*\n\x11\x45xperimentDeleted\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"+\n\x12\x45xperimentRestored\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\")\n\x10\x45xperimentPurged\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\"8\n\nRunCreated\x12*\n\x03run\x18\x01 \x01(\x0b\x32\x1d.headrace.api.tracking.v1.Run\"\xc6\x04\n\nRunUpdated\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.headrace.api.tracking.v1.Run.State\x12M\n\rparams_logged\x18\x05 \x03(\x0b\x32\x36.headrace.api.tracking.v1.RunUpdated.ParamsLoggedEntry\x12\x43\n\x08tags_set\x18\x06 \x03(\x0b\x32\x31.headrace.api.tracking.v1.RunUpdated.TagsSetEntry\x12\x14\n\x0ctags_deleted\x18\x07 \x03(\t\x12=\n\rinputs_logged\x18\x08 \x03(\x0b\x32&.headrace.api.tracking.v1.DatasetInput\x12?\n\x13input_models_logged\x18\t \x03(\x0b\x32\".headrace.api.tracking.v1.ModelUse\x12@\n\x14output_models_logged\x18\n \x03(\x0b\x32\".headrace.api.tracking.v1.ModelUse\x1a\x33\n\x11ParamsLoggedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cTagsSetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x08RunEnded\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.headrace.api.tracking.v1.Run.State\"3\n\nRunDeleted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\"4\n\x0bRunRestored\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\"2\n\tRunPurged\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\"J\n\x12LoggedModelCreated\x12\x34\n\x05model\x18\x01 \x01(\x0b\x32%.headrace.api.tracking.v1.LoggedModel\"L\n\x14LoggedModelFinalized\x12\x34\n\x05model\x18\x01 \x01(\x0b\x32%.headrace.api.tracking.v1.LoggedModel\"\x9f\x03\n\x12LoggedModelUpdated\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12U\n\rparams_logged\x18\x03 \x03(\x0b\x32>.headrace.api.tracking.v1.LoggedModelUpdated.ParamsLoggedEntry\x12K\n\x08tags_set\x18\x04 \x03(\x0b\x32\x39.headrace.api.tracking.v1.LoggedModelUpdated.TagsSetEntry\x12\x14\n\x0ctags_deleted\x18\x05 \x03(\t\x12\x41\n\x0flifecycle_stage\x18\x06 \x01(\x0e\x32(.headrace.api.tracking.v1.LifecycleStage\x1a\x33\n\x11ParamsLoggedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cTagsSetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"L\n\x11LoggedModelPurged\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNUPDATED_PARAMSLOGGEDENTRY']._serialized_options = b'8\001'
   _globals['_RUNUPDATED_TAGSSETENTRY']._loaded_options = None
   _globals['_RUNUPDATED_TAGSSETENTRY']._serialized_options = b'8\001'
+  _globals['_LOGGEDMODELUPDATED_PARAMSLOGGEDENTRY']._loaded_options = None
+  _globals['_LOGGEDMODELUPDATED_PARAMSLOGGEDENTRY']._serialized_options = b'8\001'
+  _globals['_LOGGEDMODELUPDATED_TAGSSETENTRY']._loaded_options = None
+  _globals['_LOGGEDMODELUPDATED_TAGSSETENTRY']._serialized_options = b'8\001'
   _globals['_EXPERIMENTCREATED']._serialized_start=117
   _globals['_EXPERIMENTCREATED']._serialized_end=194
   _globals['_EXPERIMENTUPDATED']._serialized_start=196
@@ -49,23 +53,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNCREATED']._serialized_start=407
   _globals['_RUNCREATED']._serialized_end=463
   _globals['_RUNUPDATED']._serialized_start=466
-  _globals['_RUNUPDATED']._serialized_end=917
-  _globals['_RUNUPDATED_PARAMSLOGGEDENTRY']._serialized_start=818
-  _globals['_RUNUPDATED_PARAMSLOGGEDENTRY']._serialized_end=869
-  _globals['_RUNUPDATED_TAGSSETENTRY']._serialized_start=871
-  _globals['_RUNUPDATED_TAGSSETENTRY']._serialized_end=917
-  _globals['_RUNENDED']._serialized_start=919
-  _globals['_RUNENDED']._serialized_end=1020
-  _globals['_RUNDELETED']._serialized_start=1022
-  _globals['_RUNDELETED']._serialized_end=1073
-  _globals['_RUNRESTORED']._serialized_start=1075
-  _globals['_RUNRESTORED']._serialized_end=1127
-  _globals['_RUNPURGED']._serialized_start=1129
-  _globals['_RUNPURGED']._serialized_end=1179
-  _globals['_LOGGEDMODELCREATED']._serialized_start=1181
-  _globals['_LOGGEDMODELCREATED']._serialized_end=1255
-  _globals['_LOGGEDMODELFINALIZED']._serialized_start=1257
-  _globals['_LOGGEDMODELFINALIZED']._serialized_end=1333
-  _globals['_LOGGEDMODELPURGED']._serialized_start=1335
-  _globals['_LOGGEDMODELPURGED']._serialized_end=1411
+  _globals['_RUNUPDATED']._serialized_end=1048
+  _globals['_RUNUPDATED_PARAMSLOGGEDENTRY']._serialized_start=949
+  _globals['_RUNUPDATED_PARAMSLOGGEDENTRY']._serialized_end=1000
+  _globals['_RUNUPDATED_TAGSSETENTRY']._serialized_start=1002
+  _globals['_RUNUPDATED_TAGSSETENTRY']._serialized_end=1048
+  _globals['_RUNENDED']._serialized_start=1050
+  _globals['_RUNENDED']._serialized_end=1151
+  _globals['_RUNDELETED']._serialized_start=1153
+  _globals['_RUNDELETED']._serialized_end=1204
+  _globals['_RUNRESTORED']._serialized_start=1206
+  _globals['_RUNRESTORED']._serialized_end=1258
+  _globals['_RUNPURGED']._serialized_start=1260
+  _globals['_RUNPURGED']._serialized_end=1310
+  _globals['_LOGGEDMODELCREATED']._serialized_start=1312
+  _globals['_LOGGEDMODELCREATED']._serialized_end=1386
+  _globals['_LOGGEDMODELFINALIZED']._serialized_start=1388
+  _globals['_LOGGEDMODELFINALIZED']._serialized_end=1464
+  _globals['_LOGGEDMODELUPDATED']._serialized_start=1467
+  _globals['_LOGGEDMODELUPDATED']._serialized_end=1882
+  _globals['_LOGGEDMODELUPDATED_PARAMSLOGGEDENTRY']._serialized_start=949
+  _globals['_LOGGEDMODELUPDATED_PARAMSLOGGEDENTRY']._serialized_end=1000
+  _globals['_LOGGEDMODELUPDATED_TAGSSETENTRY']._serialized_start=1002
+  _globals['_LOGGEDMODELUPDATED_TAGSSETENTRY']._serialized_end=1048
+  _globals['_LOGGEDMODELPURGED']._serialized_start=1884
+  _globals['_LOGGEDMODELPURGED']._serialized_end=1960
 # @@protoc_insertion_point(module_scope)

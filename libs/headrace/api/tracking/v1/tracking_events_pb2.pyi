@@ -43,7 +43,7 @@ class RunCreated(_message.Message):
     def __init__(self, run: _Optional[_Union[_tracking_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class RunUpdated(_message.Message):
-    __slots__ = ("run_id", "experiment_id", "name", "state", "params_logged", "tags_set", "tags_deleted", "inputs_logged")
+    __slots__ = ("run_id", "experiment_id", "name", "state", "params_logged", "tags_set", "tags_deleted", "inputs_logged", "input_models_logged", "output_models_logged")
     class ParamsLoggedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,8 @@ class RunUpdated(_message.Message):
     TAGS_SET_FIELD_NUMBER: _ClassVar[int]
     TAGS_DELETED_FIELD_NUMBER: _ClassVar[int]
     INPUTS_LOGGED_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MODELS_LOGGED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MODELS_LOGGED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     experiment_id: str
     name: str
@@ -74,7 +76,9 @@ class RunUpdated(_message.Message):
     tags_set: _containers.ScalarMap[str, str]
     tags_deleted: _containers.RepeatedScalarFieldContainer[str]
     inputs_logged: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.DatasetInput]
-    def __init__(self, run_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[_tracking_pb2.Run.State, str]] = ..., params_logged: _Optional[_Mapping[str, str]] = ..., tags_set: _Optional[_Mapping[str, str]] = ..., tags_deleted: _Optional[_Iterable[str]] = ..., inputs_logged: _Optional[_Iterable[_Union[_tracking_pb2.DatasetInput, _Mapping]]] = ...) -> None: ...
+    input_models_logged: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.ModelUse]
+    output_models_logged: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.ModelUse]
+    def __init__(self, run_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[_tracking_pb2.Run.State, str]] = ..., params_logged: _Optional[_Mapping[str, str]] = ..., tags_set: _Optional[_Mapping[str, str]] = ..., tags_deleted: _Optional[_Iterable[str]] = ..., inputs_logged: _Optional[_Iterable[_Union[_tracking_pb2.DatasetInput, _Mapping]]] = ..., input_models_logged: _Optional[_Iterable[_Union[_tracking_pb2.ModelUse, _Mapping]]] = ..., output_models_logged: _Optional[_Iterable[_Union[_tracking_pb2.ModelUse, _Mapping]]] = ...) -> None: ...
 
 class RunEnded(_message.Message):
     __slots__ = ("run_id", "experiment_id", "state")
@@ -121,6 +125,36 @@ class LoggedModelFinalized(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: _tracking_pb2.LoggedModel
     def __init__(self, model: _Optional[_Union[_tracking_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class LoggedModelUpdated(_message.Message):
+    __slots__ = ("model_id", "experiment_id", "params_logged", "tags_set", "tags_deleted", "lifecycle_stage")
+    class ParamsLoggedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class TagsSetEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_LOGGED_FIELD_NUMBER: _ClassVar[int]
+    TAGS_SET_FIELD_NUMBER: _ClassVar[int]
+    TAGS_DELETED_FIELD_NUMBER: _ClassVar[int]
+    LIFECYCLE_STAGE_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    experiment_id: str
+    params_logged: _containers.ScalarMap[str, str]
+    tags_set: _containers.ScalarMap[str, str]
+    tags_deleted: _containers.RepeatedScalarFieldContainer[str]
+    lifecycle_stage: _tracking_pb2.LifecycleStage
+    def __init__(self, model_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., params_logged: _Optional[_Mapping[str, str]] = ..., tags_set: _Optional[_Mapping[str, str]] = ..., tags_deleted: _Optional[_Iterable[str]] = ..., lifecycle_stage: _Optional[_Union[_tracking_pb2.LifecycleStage, str]] = ...) -> None: ...
 
 class LoggedModelPurged(_message.Message):
     __slots__ = ("model_id", "experiment_id", "run_id")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headrace/api/tracking/v1/tracking.proto\x12\x18headrace.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x02\n\nExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x41\n\x0flifecycle_stage\x18\x03 \x01(\x0e\x32(.headrace.api.tracking.v1.LifecycleStage\x12<\n\x04tags\x18\x04 \x03(\x0b\x32..headrace.api.tracking.v1.Experiment.TagsEntry\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd9\x05\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.headrace.api.tracking.v1.Run.State\x12\x41\n\x0flifecycle_stage\x18\x06 \x01(\x0e\x32(.headrace.api.tracking.v1.LifecycleStage\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x06params\x18\t \x03(\x0b\x32).headrace.api.tracking.v1.Run.ParamsEntry\x12\x35\n\x04tags\x18\n \x03(\x0b\x32\'.headrace.api.tracking.v1.Run.TagsEntry\x12\x31\n\x07metrics\x18\x0b \x03(\x0b\x32 .headrace.api.tracking.v1.Metric\x12\x36\n\x06inputs\x18\x0c \x03(\x0b\x32&.headrace.api.tracking.v1.DatasetInput\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SCHEDULED\x10\x02\x12\x12\n\x0eSTATE_FINISHED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x10\n\x0cSTATE_KILLED\x10\x05\"\x85\x01\n\x06Metric\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04step\x18\x03 \x01(\x03\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x12\n\x05least\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08greatest\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_leastB\x0b\n\t_greatest\"m\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0bsource_type\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0e\n\x06schema\x18\x05 \x01(\t\x12\x0f\n\x07profile\x18\x06 \x01(\t\"\xaf\x01\n\x0c\x44\x61tasetInput\x12\x32\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32!.headrace.api.tracking.v1.Dataset\x12>\n\x04tags\x18\x02 \x03(\x0b\x32\x30.headrace.api.tracking.v1.DatasetInput.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd1\x04\n\x0bLoggedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x12\n\nmodel_type\x18\x05 \x01(\t\x12:\n\x05state\x18\x06 \x01(\x0e\x32+.headrace.api.tracking.v1.LoggedModel.State\x12\x15\n\rstate_message\x18\x07 \x01(\t\x12\x41\n\x06params\x18\x08 \x03(\x0b\x32\x31.headrace.api.tracking.v1.LoggedModel.ParamsEntry\x12=\n\x04tags\x18\t \x03(\x0b\x32/.headrace.api.tracking.v1.LoggedModel.TagsEntry\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03*j\n\x0eLifecycleStage\x12\x1f\n\x1bLIFECYCLE_STAGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16LIFECYCLE_STAGE_ACTIVE\x10\x01\x12\x1b\n\x17LIFECYCLE_STAGE_DELETED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headrace/api/tracking/v1/tracking.proto\x12\x18headrace.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x02\n\nExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x41\n\x0flifecycle_stage\x18\x03 \x01(\x0e\x32(.headrace.api.tracking.v1.LifecycleStage\x12<\n\x04tags\x18\x04 \x03(\x0b\x32..headrace.api.tracking.v1.Experiment.TagsEntry\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61rtifact_location\x18\x07 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe9\x06\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.headrace.api.tracking.v1.Run.State\x12\x41\n\x0flifecycle_stage\x18\x06 \x01(\x0e\x32(.headrace.api.tracking.v1.LifecycleStage\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x06params\x18\t \x03(\x0b\x32).headrace.api.tracking.v1.Run.ParamsEntry\x12\x35\n\x04tags\x18\n \x03(\x0b\x32\'.headrace.api.tracking.v1.Run.TagsEntry\x12\x31\n\x07metrics\x18\x0b \x03(\x0b\x32 .headrace.api.tracking.v1.Metric\x12\x36\n\x06inputs\x18\x0c \x03(\x0b\x32&.headrace.api.tracking.v1.DatasetInput\x12\x19\n\x11\x61rtifact_location\x18\r \x01(\t\x12\x38\n\x0cinput_models\x18\x0e \x03(\x0b\x32\".headrace.api.tracking.v1.ModelUse\x12\x39\n\routput_models\x18\x0f \x03(\x0b\x32\".headrace.api.tracking.v1.ModelUse\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SCHEDULED\x10\x02\x12\x12\n\x0eSTATE_FINISHED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x10\n\x0cSTATE_KILLED\x10\x05\"*\n\x08ModelUse\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\"\x85\x01\n\x06Metric\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04step\x18\x03 \x01(\x03\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x12\n\x05least\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08greatest\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_leastB\x0b\n\t_greatest\"m\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0bsource_type\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0e\n\x06schema\x18\x05 \x01(\t\x12\x0f\n\x07profile\x18\x06 \x01(\t\"\xaf\x01\n\x0c\x44\x61tasetInput\x12\x32\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32!.headrace.api.tracking.v1.Dataset\x12>\n\x04tags\x18\x02 \x03(\x0b\x32\x30.headrace.api.tracking.v1.DatasetInput.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf8\x05\n\x0bLoggedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x15\n\rexperiment_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x12\n\nmodel_type\x18\x05 \x01(\t\x12:\n\x05state\x18\x06 \x01(\x0e\x32+.headrace.api.tracking.v1.LoggedModel.State\x12\x15\n\rstate_message\x18\x07 \x01(\t\x12\x41\n\x06params\x18\x08 \x03(\x0b\x32\x31.headrace.api.tracking.v1.LoggedModel.ParamsEntry\x12=\n\x04tags\x18\t \x03(\x0b\x32/.headrace.api.tracking.v1.LoggedModel.TagsEntry\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x07metrics\x18\x0c \x03(\x0b\x32%.headrace.api.tracking.v1.ModelMetric\x12\x41\n\x0flifecycle_stage\x18\r \x01(\x0e\x32(.headrace.api.tracking.v1.LifecycleStage\x12\x0f\n\x07user_id\x18\x0e \x01(\t\x12\x19\n\x11\x61rtifact_location\x18\x0f \x01(\t\x1a-\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"\x86\x01\n\x0bModelMetric\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04step\x18\x03 \x01(\x03\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x14\n\x0c\x64\x61taset_name\x18\x06 \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\x07 \x01(\t*j\n\x0eLifecycleStage\x12\x1f\n\x1bLIFECYCLE_STAGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16LIFECYCLE_STAGE_ACTIVE\x10\x01\x12\x1b\n\x17LIFECYCLE_STAGE_DELETED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,34 +44,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGGEDMODEL_PARAMSENTRY']._serialized_options = b'8\001'
   _globals['_LOGGEDMODEL_TAGSENTRY']._loaded_options = None
   _globals['_LOGGEDMODEL_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_LIFECYCLESTAGE']._serialized_start=2179
-  _globals['_LIFECYCLESTAGE']._serialized_end=2285
+  _globals['_LIFECYCLESTAGE']._serialized_start=2698
+  _globals['_LIFECYCLESTAGE']._serialized_end=2804
   _globals['_EXPERIMENT']._serialized_start=103
-  _globals['_EXPERIMENT']._serialized_end=424
-  _globals['_EXPERIMENT_TAGSENTRY']._serialized_start=381
-  _globals['_EXPERIMENT_TAGSENTRY']._serialized_end=424
-  _globals['_RUN']._serialized_start=427
-  _globals['_RUN']._serialized_end=1156
-  _globals['_RUN_PARAMSENTRY']._serialized_start=938
-  _globals['_RUN_PARAMSENTRY']._serialized_end=983
-  _globals['_RUN_TAGSENTRY']._serialized_start=381
-  _globals['_RUN_TAGSENTRY']._serialized_end=424
-  _globals['_RUN_STATE']._serialized_start=1030
-  _globals['_RUN_STATE']._serialized_end=1156
-  _globals['_METRIC']._serialized_start=1159
-  _globals['_METRIC']._serialized_end=1292
-  _globals['_DATASET']._serialized_start=1294
-  _globals['_DATASET']._serialized_end=1403
-  _globals['_DATASETINPUT']._serialized_start=1406
-  _globals['_DATASETINPUT']._serialized_end=1581
-  _globals['_DATASETINPUT_TAGSENTRY']._serialized_start=381
-  _globals['_DATASETINPUT_TAGSENTRY']._serialized_end=424
-  _globals['_LOGGEDMODEL']._serialized_start=1584
-  _globals['_LOGGEDMODEL']._serialized_end=2177
-  _globals['_LOGGEDMODEL_PARAMSENTRY']._serialized_start=938
-  _globals['_LOGGEDMODEL_PARAMSENTRY']._serialized_end=983
-  _globals['_LOGGEDMODEL_TAGSENTRY']._serialized_start=381
-  _globals['_LOGGEDMODEL_TAGSENTRY']._serialized_end=424
-  _globals['_LOGGEDMODEL_STATE']._serialized_start=2093
-  _globals['_LOGGEDMODEL_STATE']._serialized_end=2177
+  _globals['_EXPERIMENT']._serialized_end=451
+  _globals['_EXPERIMENT_TAGSENTRY']._serialized_start=408
+  _globals['_EXPERIMENT_TAGSENTRY']._serialized_end=451
+  _globals['_RUN']._serialized_start=454
+  _globals['_RUN']._serialized_end=1327
+  _globals['_RUN_PARAMSENTRY']._serialized_start=1109
+  _globals['_RUN_PARAMSENTRY']._serialized_end=1154
+  _globals['_RUN_TAGSENTRY']._serialized_start=408
+  _globals['_RUN_TAGSENTRY']._serialized_end=451
+  _globals['_RUN_STATE']._serialized_start=1201
+  _globals['_RUN_STATE']._serialized_end=1327
+  _globals['_MODELUSE']._serialized_start=1329
+  _globals['_MODELUSE']._serialized_end=1371
+  _globals['_METRIC']._serialized_start=1374
+  _globals['_METRIC']._serialized_end=1507
+  _globals['_DATASET']._serialized_start=1509
+  _globals['_DATASET']._serialized_end=1618
+  _globals['_DATASETINPUT']._serialized_start=1621
+  _globals['_DATASETINPUT']._serialized_end=1796
+  _globals['_DATASETINPUT_TAGSENTRY']._serialized_start=408
+  _globals['_DATASETINPUT_TAGSENTRY']._serialized_end=451
+  _globals['_LOGGEDMODEL']._serialized_start=1799
+  _globals['_LOGGEDMODEL']._serialized_end=2559
+  _globals['_LOGGEDMODEL_PARAMSENTRY']._serialized_start=1109
+  _globals['_LOGGEDMODEL_PARAMSENTRY']._serialized_end=1154
+  _globals['_LOGGEDMODEL_TAGSENTRY']._serialized_start=408
+  _globals['_LOGGEDMODEL_TAGSENTRY']._serialized_end=451
+  _globals['_LOGGEDMODEL_STATE']._serialized_start=2475
+  _globals['_LOGGEDMODEL_STATE']._serialized_end=2559
+  _globals['_MODELMETRIC']._serialized_start=2562
+  _globals['_MODELMETRIC']._serialized_end=2696
 # @@protoc_insertion_point(module_scope)

@@ -32,7 +32,7 @@ CHART_AXIS_STEP: ChartAxis
 CHART_AXIS_TIME: ChartAxis
 
 class CreateExperimentRequest(_message.Message):
-    __slots__ = ("name", "tags", "request_id")
+    __slots__ = ("name", "tags", "request_id", "artifact_location")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -43,10 +43,12 @@ class CreateExperimentRequest(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_LOCATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     tags: _containers.ScalarMap[str, str]
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    artifact_location: str
+    def __init__(self, name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., artifact_location: _Optional[str] = ...) -> None: ...
 
 class CreateExperimentResponse(_message.Message):
     __slots__ = ("experiment",)
@@ -367,13 +369,29 @@ class LogInputsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class LogModelUsesRequest(_message.Message):
+    __slots__ = ("run_id", "inputs", "outputs")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    inputs: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.ModelUse]
+    outputs: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.ModelUse]
+    def __init__(self, run_id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tracking_pb2.ModelUse, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_tracking_pb2.ModelUse, _Mapping]]] = ...) -> None: ...
+
+class LogModelUsesResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class LogMetricsRequest(_message.Message):
-    __slots__ = ("run_id", "metrics")
+    __slots__ = ("run_id", "metrics", "until_visible")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_VISIBLE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     metrics: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.Metric]
-    def __init__(self, run_id: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[_tracking_pb2.Metric, _Mapping]]] = ...) -> None: ...
+    until_visible: bool
+    def __init__(self, run_id: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[_tracking_pb2.Metric, _Mapping]]] = ..., until_visible: bool = ...) -> None: ...
 
 class LogMetricsResponse(_message.Message):
     __slots__ = ("positions",)
@@ -524,7 +542,7 @@ class ExportMetricsResponse(_message.Message):
     def __init__(self, size_bytes: _Optional[int] = ..., part: _Optional[bytes] = ...) -> None: ...
 
 class CreateLoggedModelRequest(_message.Message):
-    __slots__ = ("experiment_id", "run_id", "name", "model_type", "params", "tags", "model_id")
+    __slots__ = ("experiment_id", "run_id", "name", "model_type", "params", "tags", "model_id", "user_id")
     class ParamsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -546,6 +564,7 @@ class CreateLoggedModelRequest(_message.Message):
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     experiment_id: str
     run_id: str
     name: str
@@ -553,7 +572,8 @@ class CreateLoggedModelRequest(_message.Message):
     params: _containers.ScalarMap[str, str]
     tags: _containers.ScalarMap[str, str]
     model_id: str
-    def __init__(self, experiment_id: _Optional[str] = ..., run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., params: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., model_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, experiment_id: _Optional[str] = ..., run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., params: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., model_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class CreateLoggedModelResponse(_message.Message):
     __slots__ = ("model",)
@@ -577,11 +597,135 @@ class FinalizeLoggedModelResponse(_message.Message):
     model: _tracking_pb2.LoggedModel
     def __init__(self, model: _Optional[_Union[_tracking_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
 
-class GetLoggedModelRequest(_message.Message):
+class DeleteLoggedModelRequest(_message.Message):
     __slots__ = ("model_id",)
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     def __init__(self, model_id: _Optional[str] = ...) -> None: ...
+
+class DeleteLoggedModelResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetLoggedModelTagsRequest(_message.Message):
+    __slots__ = ("model_id", "tags")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    tags: _containers.ScalarMap[str, str]
+    def __init__(self, model_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class SetLoggedModelTagsResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _tracking_pb2.LoggedModel
+    def __init__(self, model: _Optional[_Union[_tracking_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class DeleteLoggedModelTagRequest(_message.Message):
+    __slots__ = ("model_id", "key")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    key: str
+    def __init__(self, model_id: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+
+class DeleteLoggedModelTagResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LogLoggedModelParamsRequest(_message.Message):
+    __slots__ = ("model_id", "params")
+    class ParamsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    params: _containers.ScalarMap[str, str]
+    def __init__(self, model_id: _Optional[str] = ..., params: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class LogLoggedModelParamsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LogLoggedModelMetricsRequest(_message.Message):
+    __slots__ = ("run_id", "metrics")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    metrics: _containers.RepeatedCompositeFieldContainer[MeasuredModel]
+    def __init__(self, run_id: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[MeasuredModel, _Mapping]]] = ...) -> None: ...
+
+class MeasuredModel(_message.Message):
+    __slots__ = ("model_id", "metric")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    metric: _tracking_pb2.ModelMetric
+    def __init__(self, model_id: _Optional[str] = ..., metric: _Optional[_Union[_tracking_pb2.ModelMetric, _Mapping]] = ...) -> None: ...
+
+class LogLoggedModelMetricsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SearchLoggedModelsRequest(_message.Message):
+    __slots__ = ("experiment_ids", "filter", "datasets", "order_by", "page_size", "page_token")
+    EXPERIMENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    experiment_ids: _containers.RepeatedScalarFieldContainer[str]
+    filter: str
+    datasets: _containers.RepeatedCompositeFieldContainer[DatasetName]
+    order_by: _containers.RepeatedCompositeFieldContainer[LoggedModelOrder]
+    page_size: int
+    page_token: str
+    def __init__(self, experiment_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[DatasetName, _Mapping]]] = ..., order_by: _Optional[_Iterable[_Union[LoggedModelOrder, _Mapping]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class DatasetName(_message.Message):
+    __slots__ = ("name", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class LoggedModelOrder(_message.Message):
+    __slots__ = ("order", "dataset")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    order: str
+    dataset: DatasetName
+    def __init__(self, order: _Optional[str] = ..., dataset: _Optional[_Union[DatasetName, _Mapping]] = ...) -> None: ...
+
+class SearchLoggedModelsResponse(_message.Message):
+    __slots__ = ("models", "next_page_token")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.LoggedModel]
+    next_page_token: str
+    def __init__(self, models: _Optional[_Iterable[_Union[_tracking_pb2.LoggedModel, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetLoggedModelRequest(_message.Message):
+    __slots__ = ("model_id", "show_deleted")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    show_deleted: bool
+    def __init__(self, model_id: _Optional[str] = ..., show_deleted: bool = ...) -> None: ...
 
 class GetLoggedModelResponse(_message.Message):
     __slots__ = ("model",)

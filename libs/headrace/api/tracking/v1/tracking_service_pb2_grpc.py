@@ -130,6 +130,11 @@ class TrackingServiceStub(object):
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.FromString,
                 _registered_method=True)
+        self.LogModelUses = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/LogModelUses',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesResponse.FromString,
+                _registered_method=True)
         self.LogMetrics = channel.unary_unary(
                 '/headrace.api.tracking.v1.TrackingService/LogMetrics',
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogMetricsRequest.SerializeToString,
@@ -174,6 +179,36 @@ class TrackingServiceStub(object):
                 '/headrace.api.tracking.v1.TrackingService/FinalizeLoggedModel',
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinalizeLoggedModelRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinalizeLoggedModelResponse.FromString,
+                _registered_method=True)
+        self.DeleteLoggedModel = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/DeleteLoggedModel',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelResponse.FromString,
+                _registered_method=True)
+        self.SetLoggedModelTags = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/SetLoggedModelTags',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SetLoggedModelTagsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SetLoggedModelTagsResponse.FromString,
+                _registered_method=True)
+        self.DeleteLoggedModelTag = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/DeleteLoggedModelTag',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelTagRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelTagResponse.FromString,
+                _registered_method=True)
+        self.LogLoggedModelParams = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/LogLoggedModelParams',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelParamsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelParamsResponse.FromString,
+                _registered_method=True)
+        self.LogLoggedModelMetrics = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/LogLoggedModelMetrics',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelMetricsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelMetricsResponse.FromString,
+                _registered_method=True)
+        self.SearchLoggedModels = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/SearchLoggedModels',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsResponse.FromString,
                 _registered_method=True)
         self.GetLoggedModel = channel.unary_unary(
                 '/headrace.api.tracking.v1.TrackingService/GetLoggedModel',
@@ -325,6 +360,13 @@ class TrackingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LogModelUses(self, request, context):
+        """Records which logged models a run used and made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LogMetrics(self, request, context):
         """Records points by one call, on the same durable path as IngestService;
         returns when they are durable. For volumes, stream instead.
@@ -386,6 +428,48 @@ class TrackingServiceServicer(object):
 
     def FinalizeLoggedModel(self, request, context):
         """Says that all files of a model are there, or that it failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLoggedModel(self, request, context):
+        """Moves a model to the bin, where searches and lists do not see it; doing it again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLoggedModelTags(self, request, context):
+        """Adds tags or changes them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLoggedModelTag(self, request, context):
+        """Removes a tag; TAG_NOT_FOUND when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogLoggedModelParams(self, request, context):
+        """Records params, all or none. The same value again is fine, another is PARAM_CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogLoggedModelMetrics(self, request, context):
+        """Records what a run measured of models; of each series the latest point is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchLoggedModels(self, request, context):
+        """Models of the experiments named that match a filter, in a stable order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -503,6 +587,11 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.SerializeToString,
             ),
+            'LogModelUses': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogModelUses,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesResponse.SerializeToString,
+            ),
             'LogMetrics': grpc.unary_unary_rpc_method_handler(
                     servicer.LogMetrics,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogMetricsRequest.FromString,
@@ -547,6 +636,36 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.FinalizeLoggedModel,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinalizeLoggedModelRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinalizeLoggedModelResponse.SerializeToString,
+            ),
+            'DeleteLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLoggedModel,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelResponse.SerializeToString,
+            ),
+            'SetLoggedModelTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLoggedModelTags,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SetLoggedModelTagsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SetLoggedModelTagsResponse.SerializeToString,
+            ),
+            'DeleteLoggedModelTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLoggedModelTag,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelTagRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelTagResponse.SerializeToString,
+            ),
+            'LogLoggedModelParams': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogLoggedModelParams,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelParamsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelParamsResponse.SerializeToString,
+            ),
+            'LogLoggedModelMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogLoggedModelMetrics,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelMetricsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelMetricsResponse.SerializeToString,
+            ),
+            'SearchLoggedModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchLoggedModels,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsResponse.SerializeToString,
             ),
             'GetLoggedModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoggedModel,
@@ -1084,6 +1203,33 @@ class TrackingService(object):
             _registered_method=True)
 
     @staticmethod
+    def LogModelUses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/LogModelUses',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def LogMetrics(request,
             target,
             options=(),
@@ -1316,6 +1462,168 @@ class TrackingService(object):
             '/headrace.api.tracking.v1.TrackingService/FinalizeLoggedModel',
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinalizeLoggedModelRequest.SerializeToString,
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinalizeLoggedModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/DeleteLoggedModel',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLoggedModelTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/SetLoggedModelTags',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SetLoggedModelTagsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SetLoggedModelTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLoggedModelTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/DeleteLoggedModelTag',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelTagRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogLoggedModelParams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/LogLoggedModelParams',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelParamsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelParamsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogLoggedModelMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/LogLoggedModelMetrics',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelMetricsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogLoggedModelMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchLoggedModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/SearchLoggedModels',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -137,6 +137,12 @@ class TrackingServiceStub:
     ]
     """Records which datasets a run used."""
 
+    LogModelUses: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesResponse,
+    ]
+    """Records which logged models a run used and made."""
+
     LogMetrics: grpc.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.LogMetricsRequest,
         headrace.api.tracking.v1.tracking_service_pb2.LogMetricsResponse,
@@ -196,6 +202,42 @@ class TrackingServiceStub:
         headrace.api.tracking.v1.tracking_service_pb2.FinalizeLoggedModelResponse,
     ]
     """Says that all files of a model are there, or that it failed."""
+
+    DeleteLoggedModel: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelResponse,
+    ]
+    """Moves a model to the bin, where searches and lists do not see it; doing it again changes nothing."""
+
+    SetLoggedModelTags: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsResponse,
+    ]
+    """Adds tags or changes them."""
+
+    DeleteLoggedModelTag: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagResponse,
+    ]
+    """Removes a tag; TAG_NOT_FOUND when there is none."""
+
+    LogLoggedModelParams: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsResponse,
+    ]
+    """Records params, all or none. The same value again is fine, another is PARAM_CONFLICT."""
+
+    LogLoggedModelMetrics: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsResponse,
+    ]
+    """Records what a run measured of models; of each series the latest point is kept."""
+
+    SearchLoggedModels: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsResponse,
+    ]
+    """Models of the experiments named that match a filter, in a stable order."""
 
     GetLoggedModel: grpc.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.GetLoggedModelRequest,
@@ -328,6 +370,12 @@ class TrackingServiceAsyncStub:
     ]
     """Records which datasets a run used."""
 
+    LogModelUses: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesResponse,
+    ]
+    """Records which logged models a run used and made."""
+
     LogMetrics: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.LogMetricsRequest,
         headrace.api.tracking.v1.tracking_service_pb2.LogMetricsResponse,
@@ -387,6 +435,42 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.FinalizeLoggedModelResponse,
     ]
     """Says that all files of a model are there, or that it failed."""
+
+    DeleteLoggedModel: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelResponse,
+    ]
+    """Moves a model to the bin, where searches and lists do not see it; doing it again changes nothing."""
+
+    SetLoggedModelTags: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsResponse,
+    ]
+    """Adds tags or changes them."""
+
+    DeleteLoggedModelTag: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagResponse,
+    ]
+    """Removes a tag; TAG_NOT_FOUND when there is none."""
+
+    LogLoggedModelParams: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsResponse,
+    ]
+    """Records params, all or none. The same value again is fine, another is PARAM_CONFLICT."""
+
+    LogLoggedModelMetrics: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsResponse,
+    ]
+    """Records what a run measured of models; of each series the latest point is kept."""
+
+    SearchLoggedModels: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsResponse,
+    ]
+    """Models of the experiments named that match a filter, in a stable order."""
 
     GetLoggedModel: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.GetLoggedModelRequest,
@@ -558,6 +642,14 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         """Records which datasets a run used."""
 
     @abc.abstractmethod
+    def LogModelUses(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesResponse]]:
+        """Records which logged models a run used and made."""
+
+    @abc.abstractmethod
     def LogMetrics(
         self,
         request: headrace.api.tracking.v1.tracking_service_pb2.LogMetricsRequest,
@@ -634,6 +726,54 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.FinalizeLoggedModelResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.FinalizeLoggedModelResponse]]:
         """Says that all files of a model are there, or that it failed."""
+
+    @abc.abstractmethod
+    def DeleteLoggedModel(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelResponse]]:
+        """Moves a model to the bin, where searches and lists do not see it; doing it again changes nothing."""
+
+    @abc.abstractmethod
+    def SetLoggedModelTags(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.SetLoggedModelTagsResponse]]:
+        """Adds tags or changes them."""
+
+    @abc.abstractmethod
+    def DeleteLoggedModelTag(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.DeleteLoggedModelTagResponse]]:
+        """Removes a tag; TAG_NOT_FOUND when there is none."""
+
+    @abc.abstractmethod
+    def LogLoggedModelParams(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelParamsResponse]]:
+        """Records params, all or none. The same value again is fine, another is PARAM_CONFLICT."""
+
+    @abc.abstractmethod
+    def LogLoggedModelMetrics(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.LogLoggedModelMetricsResponse]]:
+        """Records what a run measured of models; of each series the latest point is kept."""
+
+    @abc.abstractmethod
+    def SearchLoggedModels(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.SearchLoggedModelsResponse]]:
+        """Models of the experiments named that match a filter, in a stable order."""
 
     @abc.abstractmethod
     def GetLoggedModel(

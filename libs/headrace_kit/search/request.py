@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import LiteralString
 
-from headrace_tracking.search.tables import Scope, Table
-from headrace_tracking.search.tree import Filter, Order
+from headrace_kit.search.tables import Scope, Table
+from headrace_kit.search.tree import Filter, Order
 
 
 class View(Enum):

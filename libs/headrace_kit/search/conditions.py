@@ -10,8 +10,8 @@ from typing import Final, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from headrace_tracking.search.tables import DATASETS, Column, Scope, Table
-from headrace_tracking.search.tree import And, Comparison, Field, Filter, Kind, Not, Operator, Or
+from headrace_kit.search.tables import DATASETS, Column, Scope, Table
+from headrace_kit.search.tree import And, Comparison, Field, Filter, Kind, Not, Operator, Or
 
 _AROUND: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
     "=": ("= ", ""),
@@ -85,21 +85,31 @@ def _entry(comparison: Comparison, table: Table, scope: Scope) -> LiteralString:
 def _dataset(comparison: Comparison, table: Table, scope: Scope) -> LiteralString:
     inner = _on_text(DATASETS[comparison.field.key], _present(comparison), scope)
     return (
-        f"{_exists(comparison)} (SELECT FROM tracking.run_inputs AS i"
-        f" WHERE {scope.holds('i')} AND i.run_id = {table.alias}.run_id AND {inner}{table.fence})"
+        f"{_exists(comparison)} (SELECT FROM {table.inputs} AS i"
+        f" WHERE {scope.holds('i')} AND i.{table.id} = {table.alias}.{table.id} AND {inner}{table.fence})"
     )
 
 
 def _metric(comparison: Comparison, table: Table, scope: Scope) -> LiteralString:
     return (
-        f"{_exists(comparison)} (SELECT FROM tracking.metric_latest AS m"
-        f" WHERE {scope.holds('m')} AND m.run_id = {table.alias}.run_id"
-        f" AND m.key = {scope.bind(comparison.field.key, 'text')} AND {on_value(comparison, scope)}{table.fence})"
+        f"{_exists(comparison)} (SELECT FROM {table.values} AS m"
+        f" WHERE {of_series('m', comparison.field, table, scope)} AND {on_value(comparison, scope)}{table.fence})"
     )
 
 
+def of_series(alias: LiteralString, field: Field, table: Table, scope: Scope) -> LiteralString:
+    """The condition of a row of `table.values` that is of this metric of the row of `table`."""
+    id_, key = table.id, scope.bind(field.key, "text")
+    held: LiteralString = f"{scope.holds(alias)} AND {alias}.{id_} = {table.alias}.{id_} AND {alias}.key = {key}"
+    if field.dataset is None:
+        return held
+    name, digest = field.dataset
+    named: LiteralString = f"{alias}.dataset_name = {scope.bind(name, 'text')}"
+    return f"{held} AND {named} AND {alias}.dataset_digest = {scope.bind(digest, 'text')}"
+
+
 def on_value(comparison: Comparison, scope: Scope) -> LiteralString:
-    """The condition of a comparison with a metric on its row `m` of `metric_latest`."""
+    """The condition of a comparison with a metric on its row `m` of `Table.values`."""
     if not isinstance(comparison.value, float):
         return "true"
     wanted = _compared("m.value", comparison.operator, scope.bind(comparison.value, "float8"))

@@ -1,6 +1,7 @@
 """What a filter and an order mean, as a tree."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, TypeAlias
 
@@ -21,6 +22,8 @@ class Field:
 
     kind: Kind
     key: str
+    dataset: tuple[str, str] | None = None
+    """Of a metric of a logged model: name and digest of the dataset that it was measured on; None for any."""
 
 
 Operator = Literal["=", "!=", ">", ">=", "<", "<=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"]
@@ -65,3 +68,19 @@ class Order:
 
     field: Field
     descending: bool
+
+
+def on_datasets(tree: Filter, datasets: Sequence[tuple[str, str]]) -> Filter:
+    """The filter, where of metrics only those on one of the datasets count."""
+    match tree:
+        case And(terms):
+            return And(tuple(on_datasets(term, datasets) for term in terms))
+        case Or(terms):
+            return Or(tuple(on_datasets(term, datasets) for term in terms))
+        case Not(term):
+            return Not(on_datasets(term, datasets))
+        case Comparison(field) if field.kind is Kind.METRIC:
+            each = tuple(replace(tree, field=replace(field, dataset=dataset)) for dataset in datasets)
+            return each[0] if len(each) == 1 else Or(each)
+        case Comparison():
+            return tree

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from headrace_kit.errors import InvalidField
-from headrace_tracking.search.tokens import InvalidFilter, Token, TokenKind, tokens
-from headrace_tracking.search.tree import And, Comparison, Field, Filter, Kind, Not, Operator, Or, Order
-from headrace_tracking.search.vocabulary import DATASET_KEYS, Vocabulary
+from headrace_kit.search.tokens import InvalidFilter, Token, TokenKind, tokens
+from headrace_kit.search.tree import And, Comparison, Field, Filter, Kind, Not, Operator, Or, Order
+from headrace_kit.search.vocabulary import DATASET_KEYS, Vocabulary
 
 MAX_DEPTH: Final = 50
 MAX_COMPARISONS: Final = 100  # each may become a subquery

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
-from headrace_tracking.search.conditions import entry
-from headrace_tracking.search.tables import Scope, Table, numbered
-from headrace_tracking.search.tree import Field, Kind, Order
+from headrace_kit.search.conditions import entry, of_series
+from headrace_kit.search.tables import Scope, Table, numbered
+from headrace_kit.search.tree import Field, Kind, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,27 +19,14 @@ class SortKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """An index that has the runs of one experiment in the order of the first key of a segment."""
-
-    source: LiteralString
-    """A table with its alias."""
-    alias: LiteralString
-    column: LiteralString
-    """Of the first key; the alias outside stands for rows of run_id and this."""
-    condition: LiteralString
-
-
-@dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a result that is read in order."""
 
     joins: LiteralString
-    """What is read beside the runs, `first` included; `further` is without it."""
+    """What is read beside the rows, `first` included; `further` is without it."""
     further: LiteralString
     condition: LiteralString
     keys: tuple[SortKey, ...]
-    walk: Walk | None = None
 
 
 def segments(orders: Sequence[Order], table: Table, scope: Scope) -> list[Segment]:
@@ -51,17 +38,16 @@ def segments(orders: Sequence[Order], table: Table, scope: Scope) -> list[Segmen
     rest = list(orders)
     leading = rest.pop(0) if rest and rest[0].field.kind is Kind.METRIC else None
     joins, keys = _joins(rest, table, scope), _keys(rest, table, scope)
-    by_time = _by_time(rest, table, scope)
     if leading is None:
-        return [Segment(joins, joins, "true", keys, by_time)]
+        return [Segment(joins, joins, "true", keys)]
     joined = _join("JOIN", "first", leading.field, table, scope)
     value = SortKey("first.value", "float8", leading.descending)
-    on = _on("m", leading.field, table, scope)
-    none: LiteralString = f"NOT EXISTS (SELECT FROM tracking.metric_latest AS m WHERE {on}{table.fence})"
+    on = of_series("m", leading.field, table, scope)
+    none: LiteralString = f"NOT EXISTS (SELECT FROM {table.value} AS m WHERE {on}{table.fence})"
     return [
-        Segment(joined + joins, joins, "first.value < 'NaN'", (value, *keys), _by_value(leading.field, scope)),
+        Segment(joined + joins, joins, "first.value < 'NaN'", (value, *keys)),
         Segment(joined + joins, joins, "first.value = 'NaN'", keys),
-        Segment(joins, joins, none, keys, by_time),
+        Segment(joins, joins, none, keys),
     ]
 
 
@@ -87,32 +73,12 @@ def _joins(orders: Sequence[Order], table: Table, scope: Scope) -> LiteralString
 
 
 def _join(join: LiteralString, alias: LiteralString, field: Field, table: Table, scope: Scope) -> LiteralString:
-    return f" {join} tracking.metric_latest AS {alias} ON {_on(alias, field, table, scope)}"
-
-
-def _on(alias: LiteralString, field: Field, table: Table, scope: Scope) -> LiteralString:
-    key = scope.bind(field.key, "text")
-    return f"{scope.holds(alias)} AND {alias}.run_id = {table.alias}.run_id AND {alias}.key = {key}"
+    return f" {join} {table.value} AS {alias} ON {of_series(alias, field, table, scope)}"
 
 
 def _then(number: int) -> LiteralString:
     """The alias of the metric that is the order of this number."""
     return numbered("then", number)
-
-
-def _by_value(field: Field, scope: Scope) -> Walk | None:
-    if len(scope.experiment_ids) != 1:
-        return None
-    key = scope.bind(field.key, "text")
-    condition: LiteralString = f"{scope.holds('first')} AND first.key = {key} AND first.value < 'NaN'"
-    return Walk("tracking.metric_latest AS first", "first", "value", condition)
-
-
-def _by_time(orders: Sequence[Order], table: Table, scope: Scope) -> Walk | None:
-    first = orders[0].field if orders else Field(Kind.ATTRIBUTE, table.ties[0][0])
-    if len(scope.experiment_ids) != 1 or first != Field(Kind.ATTRIBUTE, "start_time"):
-        return None
-    return Walk("tracking.runs AS r", "r", "start_ms", scope.holds("r"))
 
 
 def _keys(orders: Sequence[Order], table: Table, scope: Scope) -> tuple[SortKey, ...]:
