@@ -1,12 +1,14 @@
 """Rows as callers and consumers see them."""
 
+from collections.abc import Sequence
+
 from headrace.api.registry.v1 import registry_pb2
 from headrace_registry import rules
 from headrace_registry.store import ModelRow, VersionRow
 
 
-def model(row: ModelRow) -> registry_pb2.Model:
-    """A model, with its etag."""
+def model(row: ModelRow, latest: Sequence[VersionRow] = ()) -> registry_pb2.Model:
+    """A model, with its etag; and the latest versions of its stages."""
     message = registry_pb2.Model(
         name=row.name,
         description=row.description,
@@ -17,6 +19,7 @@ def model(row: ModelRow) -> registry_pb2.Model:
     message.create_time.FromDatetime(row.create_time)
     message.update_time.FromDatetime(row.update_time)
     message.etag = rules.etag(message)
+    message.latest_versions.extend(version(one) for one in latest)
     return message
 
 
@@ -30,8 +33,11 @@ def version(row: VersionRow) -> registry_pb2.ModelVersion:
         description=row.description,
         tags=row.tags,
         aliases=row.aliases,
-        state=registry_pb2.ModelVersion.STATE_READY,  # made of a logged model that is; no other way leads here
+        state=registry_pb2.ModelVersion.STATE_READY,  # of a logged model that is, or of what is not in our hands
         user_id=row.user_id,
+        source=row.source,
+        run_link=row.run_link,
+        stage=row.stage,
     )
     message.create_time.FromDatetime(row.create_time)
     message.update_time.FromDatetime(row.update_time)

@@ -23,6 +23,9 @@ TAG_KEY: Final = 250
 TAG_VALUE: Final = 100_000
 ALIAS: Final = 255
 RUN_ID: Final = 256
+LOCATION: Final = 2_048
+STAGES: Final = ("None", "Staging", "Production", "Archived")
+ARCHIVED: Final = "Archived"
 
 TAGS_BYTES: Final = 480 << 10
 ALIASES: Final = 250
@@ -64,6 +67,24 @@ def tags(field: str, values: Mapping[str, str]) -> dict[str, str]:
     for key, value in values.items():
         _text(f"{field}[{_text(field, key, TAG_KEY, least=1)}]", value, TAG_VALUE)
     return dict(values)
+
+
+def location(field: str, value: str) -> str:
+    """A source or a link. Raises InvalidField."""
+    return _text(field, value, LOCATION)
+
+
+def stage(field: str, value: str) -> str:
+    """A stage as it is kept, however it was written. Raises InvalidField."""
+    known = {name.lower(): name for name in STAGES}
+    if value.lower() not in known:
+        raise InvalidField(field, f"must be {', '.join(STAGES[:-1])} or {STAGES[-1]}, got {value[:40]!r}")
+    return known[value.lower()]
+
+
+def staged(row: VersionRow, stage: str, now: datetime) -> VersionRow:
+    """In this stage; the row itself where it is there already."""
+    return row if row.stage == stage else replace(row, stage=stage, update_time=later(row, now))
 
 
 def alias(field: str, value: str) -> str:

@@ -9,13 +9,19 @@ from uuid import UUID
 
 import grpc
 
+from headrace.api.registry.v1 import registry_pb2
 from headrace.api.registry.v1 import registry_service_pb2 as pb
 from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace_kit import paging, tenancy
 from headrace_kit.db import Connection, Database
 from headrace_kit.errors import InvalidField
-from headrace_registry import events, messages, rules, store
+from headrace_kit.search import finder
+from headrace_kit.search.parser import parse_filter, parse_order
+from headrace_kit.search.request import Search, View
+from headrace_kit.search.tree import Filter, Order
+from headrace_kit.search.vocabulary import Vocabulary
+from headrace_registry import events, messages, rules, search, store
 from headrace_registry.store import ModelRow, RequestRow, VersionRow
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,8 +54,8 @@ class RegistryService(RegistryServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         async with self._db.tenant(tenancy.caller().tenant_id) as conn:
-            row = await _model(conn, rules.name("name", request.name))
-        return pb.GetModelResponse(model=messages.model(row))
+            model = await _shown(conn, await _model(conn, rules.name("name", request.name)))
+        return pb.GetModelResponse(model=model)
 
     async def UpdateModel(self, request: pb.UpdateModelRequest, context: Context) -> pb.UpdateModelResponse:
         name = rules.name("model.name", request.model.name)
@@ -60,7 +66,7 @@ class RegistryService(RegistryServiceServicer):
             rules.check_etag(old, request.model.etag, messages.model(old).etag)
             new = rules.described(old, description, self._now())
             await _update_model(conn, old, new)
-        return pb.UpdateModelResponse(model=messages.model(new))
+            return pb.UpdateModelResponse(model=await _shown(conn, new))
 
     async def RenameModel(self, request: pb.RenameModelRequest, context: Context) -> pb.RenameModelResponse:
         name = rules.name("name", request.name)
@@ -70,7 +76,7 @@ class RegistryService(RegistryServiceServicer):
             if new_name != name:
                 new = replace(old, name=new_name, update_time=rules.later(old, self._now()))
                 await _rename(conn, old, new)
-        return pb.RenameModelResponse(model=messages.model(new))
+            return pb.RenameModelResponse(model=await _shown(conn, new))
 
     async def DeleteModel(self, request: pb.DeleteModelRequest, context: Context) -> pb.DeleteModelResponse:
         name = rules.name("name", request.name)
@@ -94,6 +100,22 @@ class RegistryService(RegistryServiceServicer):
         page = found[: rules.page_length(found, size)]
         token = paging.encode(("models", prefix), [page[-1].name]) if len(page) < len(found) else ""
         return pb.ListModelsResponse(models=page, next_page_token=token)
+
+    async def SearchModels(self, request: pb.SearchModelsRequest, context: Context) -> pb.SearchModelsResponse:
+        size = paging.page_size(request.page_size, default=100, most=1000)
+        wanted, orders = _asked(request, search.MODELS)
+        binding = ("search models", request.filter, list(request.order_by))
+        after = paging.decode(request.page_token, binding)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            asked = Search(search.MODEL_ROWS, tenant_id, View.ALL, wanted, orders)
+            hits = await finder.find(conn, asked, after, size + 1)
+            ids = [str(hit.id) for hit in hits[:size]]
+            rows, latest = await store.find_models(conn, ids), await store.latest_of_stages(conn, ids)
+        found = [messages.model(rows[name], latest.get(name, ())) for name in ids]
+        kept = rules.page_length(found, size)
+        token = paging.encode(binding, hits[kept - 1].place) if kept < len(hits) else ""
+        return pb.SearchModelsResponse(models=found[:kept], next_page_token=token)
 
     async def SetModelTags(self, request: pb.SetModelTagsRequest, context: Context) -> pb.SetModelTagsResponse:
         name = rules.name("name", request.name)
@@ -120,9 +142,10 @@ class RegistryService(RegistryServiceServicer):
             async with self._db.tenant(row.tenant_id) as conn:
                 if (made := await _made_before(conn, request_id, request)) is not None:
                     return pb.CreateModelVersionResponse(version=messages.version(made))
-        logged = await self._logged_model(row.tenant_id, request.model_id)
-        rules.check_ready(logged)
-        row = replace(row, model_id=logged.model_id, run_id=logged.run_id)
+        if request.model_id or not request.source:
+            logged = await self._logged_model(row.tenant_id, request.model_id)
+            rules.check_ready(logged)
+            row = replace(row, model_id=logged.model_id, run_id=logged.run_id)
         async with self._changing(name) as conn:
             if request_id is not None and (made := await _made_before(conn, request_id, request)) is not None:
                 return pb.CreateModelVersionResponse(version=messages.version(made))
@@ -193,6 +216,41 @@ class RegistryService(RegistryServiceServicer):
             token = paging.encode(binding, [last.create_time.isoformat(), last.version, last.model_name])
         return pb.ListModelVersionsResponse(versions=page, next_page_token=token)
 
+    async def SearchModelVersions(
+        self, request: pb.SearchModelVersionsRequest, context: Context
+    ) -> pb.SearchModelVersionsResponse:
+        size = paging.page_size(request.page_size, default=100, most=1000)
+        wanted, orders = _asked(request, search.VERSIONS)
+        binding = ("search versions", request.filter, list(request.order_by))
+        after = paging.decode(request.page_token, binding)
+        tenant_id = tenancy.caller().tenant_id
+        async with self._db.tenant(tenant_id) as conn:
+            asked = Search(search.VERSION_ROWS, tenant_id, View.ALL, wanted, orders)
+            hits = await finder.find(conn, asked, after, size + 1)
+            keys = [(str(hit.row[-2]), int(hit.row[-1])) for hit in hits[:size]]
+            rows = await store.find_versions(conn, keys)
+        found = [messages.version(rows[key]) for key in keys]
+        kept = rules.page_length(found, size)
+        token = paging.encode(binding, hits[kept - 1].place) if kept < len(hits) else ""
+        return pb.SearchModelVersionsResponse(versions=found[:kept], next_page_token=token)
+
+    async def SetModelVersionStage(
+        self, request: pb.SetModelVersionStageRequest, context: Context
+    ) -> pb.SetModelVersionStageResponse:
+        name = rules.name("model_name", request.model_name)
+        number = rules.version("version", request.version)
+        stage = rules.stage("stage", request.stage)
+        now = self._now()
+        async with self._changing(name) as conn:
+            old = await _version(conn, name, number)
+            there = await store.versions_in_stage(conn, name, stage) if request.archive_existing else []
+            for other in there:
+                if other.version != number:
+                    await _update_version(conn, other, rules.staged(other, rules.ARCHIVED, now))
+            new = rules.staged(old, stage, now)
+            await _update_version(conn, old, new)
+        return pb.SetModelVersionStageResponse(version=messages.version(new))
+
     async def SetModelVersionTags(
         self, request: pb.SetModelVersionTagsRequest, context: Context
     ) -> pb.SetModelVersionTagsResponse:
@@ -261,7 +319,9 @@ class RegistryService(RegistryServiceServicer):
             model_name=request.model_name,
             version=0,
             model_id="",
-            run_id="",
+            run_id=rules.sought_id("run_id", request.run_id),
+            source=rules.location("source", request.source),
+            run_link=rules.location("run_link", request.run_link),
             description=rules.description("description", request.description),
             tags={},
             user_id="",
@@ -272,11 +332,22 @@ class RegistryService(RegistryServiceServicer):
         return rules.with_tags(row, tags, now)
 
 
+def _asked(
+    request: pb.SearchModelsRequest | pb.SearchModelVersionsRequest, vocabulary: Vocabulary
+) -> tuple[Filter | None, list[Order]]:
+    return parse_filter(request.filter, vocabulary), parse_order(request.order_by, vocabulary)
+
+
 async def _model(conn: Connection, name: str) -> ModelRow:
     row = await store.find_model(conn, name)
     if row is None:
         raise rules.model_not_found(name)
     return row
+
+
+async def _shown(conn: Connection, row: ModelRow) -> registry_pb2.Model:
+    latest = await store.latest_of_stages(conn, [row.name])
+    return messages.model(row, latest.get(row.name, ()))
 
 
 async def _version(conn: Connection, name: str, number: int) -> VersionRow:

@@ -1,5 +1,6 @@
 """The registry schema in SQL, a function a statement; all see the rows of the transaction's tenant."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,6 +50,9 @@ class VersionRow:
     create_time: datetime
     update_time: datetime
     aliases: Sequence[str]
+    source: str = ""
+    run_link: str = ""
+    stage: str = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ SELECT m.tenant_id, m.name, m.description, m.tags, m.create_time, m.update_time,
 """
 _VERSIONS: Final = """
 SELECT v.tenant_id, v.model_name, v.version, v.model_id, v.run_id, v.description, v.tags, v.user_id, v.create_time,
-       v.update_time,
+       v.update_time, v.source, v.run_link, v.stage,
        ARRAY(SELECT a.alias FROM registry.aliases a
               WHERE a.tenant_id = v.tenant_id AND a.model_name = v.model_name AND a.version = v.version
               ORDER BY a.alias) AS aliases
@@ -162,8 +166,8 @@ async def insert_version(conn: Connection, row: VersionRow) -> None:
     """Number and model are the caller's care."""
     await conn.execute(
         "INSERT INTO registry.versions (tenant_id, model_name, version, model_id, run_id, description, tags, user_id,"
-        " create_time, update_time) VALUES (%(tenant)s, %(name)s, %(version)s, %(model)s, %(run)s, %(description)s,"
-        " %(tags)s, %(user)s, %(created)s, %(updated)s)",
+        " create_time, update_time, source, run_link) VALUES (%(tenant)s, %(name)s, %(version)s, %(model)s, %(run)s,"
+        " %(description)s, %(tags)s, %(user)s, %(created)s, %(updated)s, %(source)s, %(link)s)",
         {
             "tenant": row.tenant_id,
             "name": row.model_name,
@@ -175,6 +179,8 @@ async def insert_version(conn: Connection, row: VersionRow) -> None:
             "user": row.user_id,
             "created": row.create_time,
             "updated": row.update_time,
+            "source": row.source,
+            "link": row.run_link,
         },
     )
 
@@ -234,6 +240,48 @@ async def list_versions(
         return await cursor.fetchall()
 
 
+async def find_models(conn: Connection, names: Sequence[str]) -> dict[str, ModelRow]:
+    """By name."""
+    async with conn.cursor(row_factory=class_row(ModelRow)) as cursor:
+        await cursor.execute(_MODELS + " WHERE m.name = ANY(%(names)s)", {"names": list(names)})
+        return {row.name: row for row in await cursor.fetchall()}
+
+
+async def find_versions(conn: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], VersionRow]:
+    """By model and number."""
+    async with conn.cursor(row_factory=class_row(VersionRow)) as cursor:
+        await cursor.execute(
+            _VERSIONS + " JOIN unnest(%(names)s::text[], %(versions)s::int[]) AS k (model_name, version)"
+            " USING (model_name, version)",
+            {"names": [name for name, _ in keys], "versions": [version for _, version in keys]},
+        )
+        return {(row.model_name, row.version): row for row in await cursor.fetchall()}
+
+
+async def latest_of_stages(conn: Connection, names: Sequence[str]) -> Mapping[str, list[VersionRow]]:
+    """Of each of these models the highest version of each stage, in order of stage."""
+    cursor = await conn.execute(
+        "SELECT model_name, max(version) FROM registry.versions WHERE model_name = ANY(%(names)s)"
+        " GROUP BY model_name, stage ORDER BY model_name, stage",
+        {"names": list(names)},
+    )
+    keys = await cursor.fetchall()
+    rows = await find_versions(conn, keys) if keys else {}
+    found: defaultdict[str, list[VersionRow]] = defaultdict(list)
+    for name, version in keys:
+        found[name].append(rows[name, version])
+    return found
+
+
+async def versions_in_stage(conn: Connection, name: str, stage: str) -> list[VersionRow]:
+    """The versions of a model that are there."""
+    async with conn.cursor(row_factory=class_row(VersionRow)) as cursor:
+        await cursor.execute(
+            _VERSIONS + " WHERE v.model_name = %(name)s AND v.stage = %(stage)s", {"name": name, "stage": stage}
+        )
+        return await cursor.fetchall()
+
+
 async def version_numbers(conn: Connection, name: str) -> list[int]:
     """The versions of a model, rising."""
     cursor = await conn.execute(
@@ -243,16 +291,17 @@ async def version_numbers(conn: Connection, name: str) -> list[int]:
 
 
 async def update_version(conn: Connection, row: VersionRow) -> None:
-    """Writes description, tags and update_time."""
+    """Writes description, tags, stage and update_time."""
     await conn.execute(
-        "UPDATE registry.versions SET description = %(description)s, tags = %(tags)s, update_time = %(updated)s"
-        " WHERE model_name = %(name)s AND version = %(version)s",
+        "UPDATE registry.versions SET description = %(description)s, tags = %(tags)s, update_time = %(updated)s,"
+        " stage = %(stage)s WHERE model_name = %(name)s AND version = %(version)s",
         {
             "name": row.model_name,
             "version": row.version,
             "description": row.description,
             "tags": Jsonb(row.tags),
             "updated": row.update_time,
+            "stage": row.stage,
         },
     )
 
