@@ -126,6 +126,13 @@ def folder_path(folder: str) -> str:
     return artifact_path(folder.removesuffix("/"), "folder") if folder else ""
 
 
+def folder_in(folder: str, path: str) -> str:
+    """The folder that is directly in `folder` (empty: the top) and has the file at this path; empty where the file itself is."""
+    start = len(folder) + 1 if folder else 0
+    name, below, _ = path[start:].partition("/")
+    return path[:start] + name if below else ""
+
+
 def page_key(key: Sequence[object] | None) -> str:
     """The path that a page begins behind. Raises InvalidField for one that no artifact can have."""
     match key:

@@ -124,15 +124,23 @@ class ArtifactService(ArtifactServiceServicer):
         owner_id = rules.owner_id(request.owner, "owner")
         folder = rules.folder_path(request.folder)
         size = paging.page_size(request.page_size, default=1_000, most=10_000)
-        binding = ("artifacts", owner_id, folder)
+        binding = ("artifacts", owner_id, folder, request.shallow)
         after = rules.page_key(paging.decode(request.page_token, binding))
+        find = store.list_level if request.shallow else store.list_below
         async with self._db.tenant(tenant_id) as conn:
-            rows = await store.list_below(conn, owner_id, folder, after, size + 1)
+            rows = await find(conn, owner_id, folder, after, size + 1)
         if not rows and not after:
             await self._owners.check_exists(tenant_id, owner_id)
         page = list(rules.fitting(map(events.artifact, rows[:size])))
         token = paging.encode(binding, [page[-1].path]) if len(page) < len(rows) else ""
-        return pb.ListArtifactsResponse(artifacts=page, next_page_token=token)
+        if not request.shallow:
+            return pb.ListArtifactsResponse(artifacts=page, next_page_token=token)
+        folders = [rules.folder_in(folder, one.path) for one in page]
+        return pb.ListArtifactsResponse(
+            artifacts=[one for one, within in zip(page, folders, strict=True) if not within],
+            folders=filter(None, folders),
+            next_page_token=token,
+        )
 
     async def DeleteArtifact(self, request: pb.DeleteArtifactRequest, context: Context) -> pb.DeleteArtifactResponse:
         async with self._db.tenant(tenancy.caller().tenant_id) as conn:

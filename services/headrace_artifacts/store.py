@@ -93,6 +93,44 @@ async def list_below(conn: Connection, owner_id: str, folder: str, after: str, l
         return await cursor.fetchall()
 
 
+async def list_level(conn: Connection, owner_id: str, folder: str, after: str, limit: int) -> list[ArtifactRow]:
+    """As `list_below`, and of each folder directly in the folder its first file alone; none of the folder that has `after`.
+
+    A step of the index for each row, however many files the folders have.
+    """
+    async with conn.cursor(row_factory=class_row(ArtifactRow)) as cursor:
+        await cursor.execute(
+            "WITH RECURSIVE level AS ("
+            "(SELECT a.* FROM artifacts.artifacts a WHERE a.owner_id = %(owner)s AND a.path >= %(start)s"
+            " AND (%(end)s = '' OR a.path < %(end)s) ORDER BY a.path LIMIT 1)"
+            " UNION ALL SELECT following.* FROM level CROSS JOIN LATERAL ("
+            "SELECT a.* FROM artifacts.artifacts a WHERE a.owner_id = %(owner)s"
+            # Paths have no control character: nothing stands between one and itself with the least character behind it.
+            " AND a.path >= CASE strpos(substr(level.path, %(skip)s), '/') WHEN 0 THEN level.path || chr(1)"
+            " ELSE left(level.path, %(skip)s - 2 + strpos(substr(level.path, %(skip)s), '/')) || '0' END"
+            " AND (%(end)s = '' OR a.path < %(end)s) ORDER BY a.path LIMIT 1) AS following)"
+            " SELECT tenant_id, artifact_id, owner_id, path, size_bytes, sha256, media_type, blob_key, create_time"
+            " FROM level LIMIT %(limit)s",
+            {
+                "owner": owner_id,
+                "start": _behind(folder, after),
+                "end": folder and f"{folder}0",
+                "skip": len(folder) + 2 if folder else 1,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+def _behind(folder: str, after: str) -> str:
+    """Where a level goes on behind the file `after`, or begins."""
+    start = f"{folder}/" if folder else ""
+    if not after:
+        return start
+    name, below, _ = after[len(start) :].partition("/")
+    return f"{start}{name}0" if below else f"{after}\x01"
+
+
 async def delete_by_id(conn: Connection, artifact_id: UUID) -> ArtifactRow | None:
     """What was deleted."""
     async with conn.cursor(row_factory=class_row(ArtifactRow)) as cursor:
