@@ -9,6 +9,9 @@ from starlette.routing import Route
 
 from headrace.api.common.v1 import error_reason_pb2
 from headrace_gateway.connect import ConnectDoor
+from headrace_gateway.mlflow.calls import Stubs
+from headrace_gateway.mlflow.door import MlflowDoor
+from headrace_gateway.mlflow.table import ROUTES
 from headrace_gateway.pages import Pages
 from headrace_gateway.router import RouteFollower, Router, Routes
 from headrace_gateway.services import Services, public_addresses
@@ -55,6 +58,7 @@ async def start(config: Config, runner: Runner) -> HttpFront:
     await runner.resource(RouteFollower(services, config.service_secret, routes))
     router = await runner.resource(Router(routes, _caller_by(authenticate), runner.telemetry))
     pages = Pages(services, public_addresses(config.public_grpc))
+    mlflow = MlflowDoor(Stubs(services), ROUTES)
     web = Starlette(
         routes=[
             Route("/", pages.first),
@@ -63,6 +67,7 @@ async def start(config: Config, runner: Runner) -> HttpFront:
             Route("/.well-known/headrace", pages.discovery),
             Route("/serving/{name}/{path:path}", router.answer, methods=["GET", "POST"]),
             Route("/headrace.api.{service}/{method}", ConnectDoor(services).answer, methods=["GET", "POST"]),
+            Route("/{path:path}", mlflow.answer, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ],
     )
     front = HttpFront(HostGuard(web, config.allowed_hosts), config.http_listen, config.drain_seconds)

@@ -1,0 +1,51 @@
+"""What handlers call: the services' stubs, in the name of whoever sent the request."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import grpc
+
+from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceStub
+from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
+from headrace_gateway.mlflow import failures
+from headrace_gateway.services import Services
+
+if TYPE_CHECKING:  # these exist for type checkers only
+    from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
+    from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
+    from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceAsyncStub
+
+TIMEOUT_S: Final = 60.0
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Stubs:
+    """One of each service, for all requests."""
+
+    def __init__(self, services: Services) -> None:
+        self.tracking: TrackingServiceAsyncStub = cast(
+            "TrackingServiceAsyncStub", TrackingServiceStub(services.channel("tracking"))
+        )
+        self.artifacts: ArtifactServiceAsyncStub = cast(
+            "ArtifactServiceAsyncStub", ArtifactServiceStub(services.channel("artifacts"))
+        )
+        self.registry: RegistryServiceAsyncStub = cast(
+            "RegistryServiceAsyncStub", RegistryServiceStub(services.channel("registry"))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of one request."""
+
+    to: Stubs
+    metadata: tuple[tuple[str, str], ...]
+
+    async def __call__(self, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
+        """One unary call. Raises Failure."""
+        try:
+            return await method(request, metadata=self.metadata, timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise failures.of_call(error) from None

@@ -1,0 +1,242 @@
+"""Routes under `experiments/`."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from headrace.api.tracking.v1 import tracking_pb2
+from headrace.api.tracking.v1 import tracking_service_pb2 as pb
+from headrace_gateway.mlflow import failures, wire
+from headrace_gateway.mlflow.calls import Calls
+from headrace_gateway.mlflow.failures import Failure
+from headrace_gateway.mlflow.wire import Answer, Int64, Request, Tag, Text
+
+MOST_RESULTS: Final = 50_000
+VIEWS: Final = {
+    "ACTIVE_ONLY": pb.VIEW_TYPE_ACTIVE_ONLY,
+    "DELETED_ONLY": pb.VIEW_TYPE_DELETED_ONLY,
+    "ALL": pb.VIEW_TYPE_ALL,
+    "1": pb.VIEW_TYPE_ACTIVE_ONLY,
+    "2": pb.VIEW_TYPE_DELETED_ONLY,
+    "3": pb.VIEW_TYPE_ALL,
+}
+"""Names and numbers of ViewType, as JSON has either."""
+
+
+class Create(Request):
+    """experiments/create."""
+
+    name: Text
+    artifact_location: str = ""
+    tags: tuple[Tag, ...] = ()
+
+
+class ById(Request):
+    """get, delete, restore."""
+
+    experiment_id: Text
+
+
+class ByName(Request):
+    """get-by-name."""
+
+    experiment_name: Text
+
+
+class Update(Request):
+    """update: renames."""
+
+    experiment_id: Text
+    new_name: Text
+
+
+class SetTag(Request):
+    """set-experiment-tag."""
+
+    experiment_id: Text
+    key: Text
+    value: str = ""
+
+
+class DeleteTag(Request):
+    """delete-experiment-tag."""
+
+    experiment_id: Text
+    key: Text
+
+
+class Search(Request):
+    """search."""
+
+    filter: str = ""
+    order_by: tuple[str, ...] = ()
+    max_results: Int64 = 0
+    page_token: str = ""
+    view_type: str | int = "ACTIVE_ONLY"
+
+
+async def create(calls: Calls, request: Create) -> Answer:
+    """A name in use, also by a deleted experiment, is RESOURCE_ALREADY_EXISTS."""
+    made = pb.CreateExperimentRequest(
+        name=request.name,
+        artifact_location=request.artifact_location,
+        tags={tag.key: tag.value for tag in request.tags},
+    )
+    try:
+        answer = await calls(calls.to.tracking.CreateExperiment, made)
+    except Failure as failure:
+        if failure.reason == "EXPERIMENT_EXISTS":
+            raise failure.said(
+                f"Experiment '{request.name}' already exists. It may be deleted: then restore it, or purge it for good."
+            ) from None
+        raise
+    return {"experiment_id": answer.experiment.experiment_id}
+
+
+async def get(calls: Calls, request: ById) -> Answer:
+    """Deleted ones included."""
+    by_id = pb.GetExperimentRequest(experiment_id=known_id(request.experiment_id))
+    try:
+        answer = await calls(calls.to.tracking.GetExperiment, by_id)
+    except Failure as failure:
+        raise named(failure, request.experiment_id) from None
+    return {"experiment": shown(answer.experiment)}
+
+
+async def get_by_name(calls: Calls, request: ByName) -> Answer:
+    """Deleted ones included."""
+    try:
+        answer = await calls(calls.to.tracking.GetExperiment, pb.GetExperimentRequest(name=request.experiment_name))
+    except Failure as failure:
+        if failure.reason == "EXPERIMENT_NOT_FOUND":
+            raise failure.said(f"Could not find experiment with name '{request.experiment_name}'") from None
+        raise
+    return {"experiment": shown(answer.experiment)}
+
+
+async def delete(calls: Calls, request: ById) -> Answer:
+    """With its runs; a deleted one is not found."""
+    deleted = pb.DeleteExperimentRequest(experiment_id=known_id(request.experiment_id))
+    try:
+        await calls(calls.to.tracking.DeleteExperiment, deleted)
+    except Failure as failure:
+        if failure.reason == "NOT_ACTIVE":
+            raise _unknown(request.experiment_id) from None
+        raise named(failure, request.experiment_id) from None
+    return {}
+
+
+async def restore(calls: Calls, request: ById) -> Answer:
+    """With all its runs; one that is not deleted is not found."""
+    restored = pb.RestoreExperimentRequest(experiment_id=known_id(request.experiment_id))
+    try:
+        await calls(calls.to.tracking.RestoreExperiment, restored)
+    except Failure as failure:
+        raise named(failure, request.experiment_id) from None
+    return {}
+
+
+async def update(calls: Calls, request: Update) -> Answer:
+    """Renames; that of a deleted one is INVALID_STATE, as clients expect it."""
+    renamed = pb.UpdateExperimentRequest(experiment_id=known_id(request.experiment_id), name=request.new_name)
+    try:
+        await calls(calls.to.tracking.UpdateExperiment, renamed)
+    except Failure as failure:
+        if failure.reason == "NOT_ACTIVE":
+            raise Failure("INVALID_STATE", "Cannot rename a non-active experiment.") from None
+        raise named(failure, request.experiment_id) from None
+    return {}
+
+
+async def set_tag(calls: Calls, request: SetTag) -> Answer:
+    """Adds the tag or changes it."""
+    tags = pb.SetExperimentTagsRequest(experiment_id=known_id(request.experiment_id), tags={request.key: request.value})
+    try:
+        await calls(calls.to.tracking.SetExperimentTags, tags)
+    except Failure as failure:
+        raise named(failure, request.experiment_id) from None
+    return {}
+
+
+async def delete_tag(calls: Calls, request: DeleteTag) -> Answer:
+    """A tag that is not there is not found."""
+    tag = pb.DeleteExperimentTagRequest(experiment_id=known_id(request.experiment_id), key=request.key)
+    try:
+        await calls(calls.to.tracking.DeleteExperimentTag, tag)
+    except Failure as failure:
+        raise named(failure, request.experiment_id) from None
+    return {}
+
+
+async def search(calls: Calls, request: Search) -> Answer:
+    """A page; clients must say how large."""
+    size = page_size(request.max_results, MOST_RESULTS)
+    found = await calls(
+        calls.to.tracking.SearchExperiments,
+        pb.SearchExperimentsRequest(
+            filter=request.filter,
+            order_by=orders(request.order_by),
+            view_type=view(request.view_type),
+            page_size=size,
+            page_token=request.page_token,
+        ),
+    )
+    experiments = [shown(experiment) for experiment in found.experiments]
+    return wire.without_empty({"experiments": experiments, "next_page_token": found.next_page_token})
+
+
+def shown(experiment: tracking_pb2.Experiment) -> Answer:
+    """The experiment as MLflow has it."""
+    active = experiment.lifecycle_stage == tracking_pb2.LIFECYCLE_STAGE_ACTIVE
+    return wire.without_empty(
+        {
+            "experiment_id": experiment.experiment_id,
+            "name": experiment.name,
+            "artifact_location": experiment.artifact_location or f"mlflow-artifacts:/{experiment.experiment_id}",
+            "lifecycle_stage": "active" if active else "deleted",
+            "creation_time": experiment.create_time.ToMilliseconds(),
+            "last_update_time": experiment.update_time.ToMilliseconds(),
+            "tags": wire.tags(experiment.tags),
+        }
+    )
+
+
+def page_size(asked: int, most: int) -> int:
+    """Raises Failure for what is no size of a page."""
+    if not 0 < asked <= most:
+        raise failures.unusable("max_results", asked, f"it must be from 1 to {most}.")
+    return asked
+
+
+def view(asked: str | int) -> pb.ViewType:
+    """Raises Failure for what is no view."""
+    known = VIEWS.get(str(asked))
+    if known is None:
+        raise failures.unusable("view_type", asked, f"it must be one of {', '.join(list(VIEWS)[:3])}.")
+    return known
+
+
+def orders(asked: Sequence[str]) -> list[str]:
+    """MLflow's clients send their list's entries as they are; an empty one means nothing."""
+    return [one for one in asked if one.strip()]
+
+
+def known_id(text: str) -> str:
+    """The id as Headrace writes it. Raises Failure for what can be no experiment's id."""
+    if not text.isascii() or not text.isdigit():
+        raise failures.invalid(f"Invalid experiment ID: '{text[:250]}'. It must be an integer, as a string.")
+    return text.lstrip("0") or "0"
+
+
+def named(failure: Failure, experiment_id: str) -> Failure:
+    """In MLflow's words, where clients match them."""
+    if failure.reason in {"EXPERIMENT_NOT_FOUND", "WRONG_STATE"}:
+        return _unknown(experiment_id)
+    if failure.reason == "NOT_ACTIVE":
+        return failures.invalid(
+            f"The experiment {experiment_id} must be in the 'active' state. Current state is deleted."
+        )
+    return failure
+
+
+def _unknown(experiment_id: str) -> Failure:
+    return failures.absent(f"No Experiment with id={experiment_id} exists")

@@ -1,0 +1,14 @@
+"""What the server says of itself."""
+
+from headrace_gateway.mlflow.calls import Calls
+from headrace_gateway.mlflow.wire import Answer, Request
+
+
+class Nothing(Request):
+    """A request without fields."""
+
+
+async def info(calls: Calls, request: Nothing) -> Answer:
+    """3.0/server-info: what clients may use."""
+    del calls, request
+    return {"store_type": "SqlStore", "workspaces_enabled": False, "multipart_uploads_enabled": False}
