@@ -5,21 +5,23 @@ from typing import Final, cast
 
 import pytest
 
-pytest_plugins = ["fix_backends", "fix_client", "fix_platform"]
+pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow"]
 
-_ORDER: Final = ("faults", "contract", "service", "e2e", "unit")
+_ORDER: Final = ("faults", "contract", "rest", "service", "e2e", "unit")
 _TESTS: Final = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For processes that share the tests (`make test`): the long ones come first, so that all end at the same time, and
-    those of the platform go to one process, so that only one starts it.
+    those of the platform, and those beside MLflow, go to one process, so that only one starts it.
     """
     items.sort(key=_turn)
     for item in items:
         if "platform" in cast("pytest.Function", item).fixturenames:
             item.add_marker(pytest.mark.xdist_group("platform"))
+        elif "servers" in cast("pytest.Function", item).fixturenames:
+            item.add_marker(pytest.mark.xdist_group("mlflow"))
 
 
 def _turn(item: pytest.Item) -> int:

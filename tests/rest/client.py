@@ -1,0 +1,276 @@
+"""MLflow's own client at work, by its documented calls; runs in MLflow's environment, where nothing of Headrace is.
+
+Each part asserts what its user would see. `python client.py [PART ...]`; without a name, all of them.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+MARK = f"{os.getpid()}-{time.time_ns()}"
+PINNED = {"pip_requirements": ["scikit-learn"]}  # else the client works them out, in a process of its own
+PARTS: dict[str, Callable[[], None]] = {}
+
+
+def part(work: Callable[[], None]) -> Callable[[], None]:
+    """Registers a part under its name."""
+    PARTS[work.__name__] = work
+    return work
+
+
+def refused(work: Callable[[], object], code: str) -> None:
+    """The call must fail with this code."""
+    try:
+        work()
+    except MlflowException as error:
+        assert error.error_code == code, error
+    else:
+        raise AssertionError(f"nothing refused with {code}")
+
+
+@part
+def runs() -> None:
+    """A run with everything that is logged one by one, in batches and behind the back."""
+    with mlflow.start_run(run_name="batch-1", tags={"oven": "hot"}, description="the first") as run:
+        mlflow.log_metric("loss", 0.5, step=1)
+        mlflow.log_metric("loss", float("nan"), step=2)
+        mlflow.log_param("sugar", 0.8)
+        mlflow.set_tag("chef", "me")
+        mlflow.log_metrics({"x": 1.0, "y": 2.0}, step=4)
+        mlflow.log_params({"flour": 1, "butter": "much"})
+        mlflow.set_tags({"u": "v", "w": "z"})
+        for step in range(50):
+            mlflow.log_metric("behind", step, step=step, synchronous=False)
+    mlflow.flush_async_logging()
+    client, run_id = MlflowClient(), run.info.run_id
+    found = client.get_run(run_id)
+    assert found.info.status == "FINISHED" and found.info.run_name == "batch-1"
+    assert found.data.params == {"sugar": "0.8", "flour": "1", "butter": "much"}
+    assert found.data.metrics["x"] == 1.0 and np.isnan(found.data.metrics["loss"])
+    assert found.data.tags["mlflow.note.content"] == "the first" and found.data.tags["chef"] == "me"
+    history = client.get_metric_history(run_id, "behind")
+    assert [(one.step, one.value) for one in history] == [(step, float(step)) for step in range(50)]
+    client.log_batch(
+        run_id,
+        metrics=[Metric("many", n / 10, 1000 + n, n) for n in range(1000)],
+    )
+    client.log_batch(run_id, params=[Param("p", "q")], tags=[RunTag("t", "s")])
+    assert len(client.get_metric_history(run_id, "many")) == 1000
+    refused(lambda: client.log_param(run_id, "sugar", 0.9), "INVALID_PARAMETER_VALUE")
+    client.delete_tag(run_id, "t")
+    client.delete_run(run_id)
+    refused(lambda: client.log_metric(run_id, "late", 1), "INVALID_PARAMETER_VALUE")
+    client.restore_run(run_id)
+    with mlflow.start_run(run_id=run_id), mlflow.start_run(nested=True, run_name="child") as child:
+        mlflow.log_metric("loss", 0.1)
+    assert client.get_run(child.info.run_id).data.tags["mlflow.parentRunId"] == run_id
+
+
+@part
+def search() -> None:
+    """Experiments and runs, found by filter and order."""
+    client = MlflowClient()
+    experiment_id = mlflow.create_experiment(f"search-{MARK}", tags={"team": "pastry"})
+    for number in range(5):
+        with mlflow.start_run(experiment_id=experiment_id, run_name=f"r{number}"):
+            mlflow.log_metric("acc", number / 10)
+            mlflow.log_param("n", number)
+    frame = mlflow.search_runs([experiment_id], "metrics.acc >= 0.2 and params.n != '4'", order_by=["metrics.acc DESC"])
+    assert list(frame["params.n"]) == ["3", "2"]
+    paged = client.search_runs([experiment_id], order_by=["metrics.acc"], max_results=2)
+    assert len(paged) == 2 and paged.token
+    following = client.search_runs([experiment_id], order_by=["metrics.acc"], max_results=2, page_token=paged.token)
+    assert [run.data.params["n"] for run in following] == ["2", "3"]
+    (found,) = mlflow.search_experiments(filter_string=f"name = 'search-{MARK}' and tags.team = 'pastry'")
+    assert found.experiment_id == experiment_id
+    client.rename_experiment(experiment_id, f"renamed-{MARK}")
+    client.set_experiment_tag(experiment_id, "a", "b")
+    client.delete_experiment(experiment_id)
+    assert client.get_experiment(experiment_id).lifecycle_stage == "deleted"
+    client.restore_experiment(experiment_id)
+    assert client.get_experiment_by_name(f"renamed-{MARK}").lifecycle_stage == "active"
+
+
+@part
+def artifacts() -> None:
+    """Files of all kinds, up, listed and down."""
+    client = MlflowClient()
+    with mlflow.start_run() as run:
+        run_id = run.info.run_id
+        mlflow.log_text("hello", "texts/hello.txt")
+        mlflow.log_dict({"a": 1}, "d.json")
+        mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), "dark.png")
+        mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), key="dark", step=1)
+        mlflow.log_table({"a": [1, 2]}, "table.json")
+        mlflow.log_table({"a": [3]}, "table.json")
+        with tempfile.TemporaryDirectory() as folder:
+            for number in range(3):
+                Path(folder, f"{number}.bin").write_bytes(os.urandom(1 << 20))
+            mlflow.log_artifacts(folder, "many")
+    assert {file.path for file in client.list_artifacts(run_id)} >= {
+        "texts",
+        "d.json",
+        "dark.png",
+        "table.json",
+        "many",
+    }
+    assert [file.path for file in client.list_artifacts(run_id, "many")] == [
+        f"many/{number}.bin" for number in range(3)
+    ]
+    assert mlflow.artifacts.load_text(f"runs:/{run_id}/texts/hello.txt") == "hello"
+    assert mlflow.artifacts.load_dict(f"runs:/{run_id}/d.json") == {"a": 1}
+    assert list(mlflow.load_table("table.json", [run_id])["a"]) == [1, 2, 3]
+    with tempfile.TemporaryDirectory() as folder:
+        local = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="many", dst_path=folder)
+        assert sum(file.stat().st_size for file in Path(local).iterdir()) == 3 << 20
+
+
+@part
+def inputs() -> None:
+    """Datasets that a run used."""
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [0, 1]})
+    with mlflow.start_run() as run:
+        mlflow.log_input(mlflow.data.from_pandas(frame, name="flour", targets="b"), context="training")
+    (found,) = MlflowClient().get_run(run.info.run_id).inputs.dataset_inputs
+    assert found.dataset.name == "flour" and found.tags[0].value == "training"
+
+
+@part
+def models() -> None:
+    """A model from training to its registered versions and back, by alias, stage and number."""
+    client, name = MlflowClient(), f"iris-{MARK}"
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    fitted = LogisticRegression(max_iter=200).fit(x, y)
+    with mlflow.start_run() as run:
+        logged = mlflow.sklearn.log_model(
+            fitted, name="judge", input_example=x.head(2), registered_model_name=name, **PINNED
+        )
+        mlflow.log_metric("acc", 0.9, model_id=logged.model_id)
+    model = mlflow.get_logged_model(logged.model_id)
+    assert str(model.status) == "READY" and model.source_run_id == run.info.run_id
+    assert [one.key for one in model.metrics] == ["acc"]
+    found = mlflow.search_logged_models([run.info.experiment_id], "name = 'judge'", output_format="list")
+    assert logged.model_id in [one.model_id for one in found]
+    assert client.get_run(run.info.run_id).outputs.model_outputs[0].model_id == logged.model_id
+    second = mlflow.register_model(f"runs:/{run.info.run_id}/judge", name, tags={"second": "yes"})
+    assert second.version == "2"
+    client.set_registered_model_alias(name, "best", 1)
+    client.set_registered_model_alias(name, "best", "2")
+    assert client.get_model_version_by_alias(name, "best").version == "2"
+    assert client.get_registered_model(name).aliases == {"best": "2"}
+    for uri in (f"models:/{name}@best", f"models:/{name}/1", f"models:/{name}/latest", f"models:/{logged.model_id}"):
+        assert (mlflow.pyfunc.load_model(uri).predict(x) == fitted.predict(x)).all(), uri
+    assert (mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/judge").predict(x) == fitted.predict(x)).all()
+    client.transition_model_version_stage(name, "1", "Production")
+    assert [one.version for one in client.get_latest_versions(name, ["Production"])] == ["1"]
+    client.set_registered_model_tag(name, "a", "b")
+    client.set_model_version_tag(name, "1", "c", "d")
+    client.update_model_version(name, "1", "the first")
+    assert client.get_model_version(name, "1").tags == {"c": "d"}
+    assert [one.version for one in client.search_model_versions(f"name = '{name}'")] == ["2", "1"]
+    assert [one.name for one in client.search_registered_models(f"name = '{name}'")] == [name]
+    copied = client.copy_model_version(f"models:/{name}@best", f"{name}-copy")
+    assert (mlflow.pyfunc.load_model(f"models:/{name}-copy/{copied.version}").predict(x) == fitted.predict(x)).all()
+    client.delete_registered_model_alias(name, "best")
+    client.delete_model_version(name, "2")
+    client.rename_registered_model(name, f"{name}-renamed")
+    client.delete_registered_model(f"{name}-renamed")
+
+
+@part
+def autologging() -> None:
+    """What scikit-learn's autologging records by itself."""
+    mlflow.sklearn.autolog()
+    try:
+        x, y = load_iris(return_X_y=True, as_frame=True)
+        with mlflow.start_run() as run:
+            LogisticRegression(max_iter=200).fit(x, y)
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+    found = MlflowClient().get_run(run.info.run_id)
+    assert found.data.params["max_iter"] == "200" and found.data.metrics["training_accuracy_score"] > 0.9
+    assert found.outputs.model_outputs
+
+
+@part
+def boosting() -> None:
+    """LightGBM's autologging, its metrics a step each."""
+    import lightgbm
+
+    mlflow.lightgbm.autolog()
+    try:
+        x, y = load_iris(return_X_y=True, as_frame=True)
+        data = lightgbm.Dataset(x, label=y)
+        config = {"objective": "multiclass", "num_class": 3, "verbose": -1}
+        with mlflow.start_run() as run:
+            lightgbm.train(config, data, num_boost_round=5, valid_sets=[data], valid_names=["train"])
+    finally:
+        mlflow.lightgbm.autolog(disable=True)
+    client = MlflowClient()
+    assert client.get_run(run.info.run_id).data.params["num_class"] == "3"
+    assert len(client.get_metric_history(run.info.run_id, "train-multi_logloss")) == 5
+
+
+@part
+def system_metrics() -> None:
+    """The machine's metrics, sampled beside a run."""
+    mlflow.set_system_metrics_sampling_interval(0.2)
+    mlflow.set_system_metrics_samples_before_logging(1)
+    with mlflow.start_run(log_system_metrics=True) as run:
+        time.sleep(2)
+    metrics = MlflowClient().get_run(run.info.run_id).data.metrics
+    assert any(key.startswith("system/") for key in metrics), metrics
+
+
+@part
+def evaluation() -> None:
+    """mlflow.models.evaluate on a logged model."""
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    fitted = LogisticRegression(max_iter=200).fit(x, y)
+    with mlflow.start_run():
+        logged = mlflow.sklearn.log_model(fitted, name="judged", **PINNED)
+        data = x.assign(label=y)
+        config = {"log_explainer": False}
+        result = mlflow.models.evaluate(
+            logged.model_uri, data, targets="label", model_type="classifier", evaluator_config=config
+        )
+    assert result.metrics["accuracy_score"] > 0.9
+
+
+@part
+def projects() -> None:
+    """mlflow.projects.run, on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "MLproject").write_text(
+            "name: bake\nentry_points:\n  main:\n    parameters: {heat: float}\n    command: python bake.py {heat}\n"
+        )
+        Path(folder, "bake.py").write_text("import sys, mlflow\nmlflow.log_metric('heat', float(sys.argv[1]))\n")
+        done = mlflow.projects.run(folder, parameters={"heat": 180}, env_manager="local", experiment_id="0")
+    found = MlflowClient().get_run(done.run_id)
+    assert found.info.status == "FINISHED" and found.data.metrics["heat"] == 180
+    assert found.data.params["heat"] == "180"
+
+
+def main() -> None:
+    """Runs the parts named, or all."""
+    mlflow.set_experiment(f"client-{MARK}")
+    for name in sys.argv[1:] or PARTS:
+        started = time.monotonic()
+        PARTS[name]()
+        print(f"{name}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
