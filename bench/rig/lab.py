@@ -51,6 +51,11 @@ class Lab:
         return self._stack.enter_context(servers.distributed(self.folder, self.postgres))
 
     @cached_property
+    def gateway(self) -> servers.Gateway:
+        """In front of `headrace`."""
+        return self._stack.enter_context(servers.gateway(self.folder, self.headrace))
+
+    @cached_property
     def embedded(self) -> servers.Headrace:
         """`headrace up`."""
         return self._stack.enter_context(servers.embedded(self.folder))

@@ -95,6 +95,8 @@ class Headrace:
     """host:port of its broker, where it has one."""
     backends: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
     """Processes that work for it beside the service, by group of the CPU account."""
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings that its services share."""
 
     @property
     def pids(self) -> dict[str, Sequence[int]]:
@@ -178,7 +180,45 @@ def distributed(folder: Path, postgres: Postgres) -> Iterator[Headrace]:
         address, edge = tracking("edge", **no_work)
         _, writer = tracking("writer", HEADRACE_SERVE_TRACKING="false")
         backends = {"PostgreSQL": postgres.pids, "Kafka": [broker.pid or 0]}
-        yield Headrace(f"grpc://{address}", database, edge, [writer], broker.address, backends)
+        yield Headrace(f"grpc://{address}", database, edge, [writer], broker.address, backends, environ)
+
+
+@contextmanager
+def gateway(folder: Path, headrace: Headrace) -> Iterator["Gateway"]:
+    """Gateway and artifacts, a process each, beside tracking that runs already; files are kept in a folder."""
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("artifacts", "http")}
+    settings = {
+        **headrace.environ,
+        "HEADRACE_TRACKING": headrace.uri.removeprefix("grpc://"),
+        "HEADRACE_ARTIFACTS": addresses["artifacts"],
+        "HEADRACE_HTTP_LISTEN": addresses["http"],
+        "HEADRACE_BLOBS_DIR": str(folder / "blobs"),
+    }
+    with ExitStack() as stack:
+        started: list[Service] = []
+        for name, listen in (("artifacts", addresses["artifacts"]), ("gateway", f"127.0.0.1:{free_port()}")):
+            environ = {**settings, "HEADRACE_LISTEN": listen}
+            service = Service([sys.executable, "-m", f"headrace_{name}"], environ, folder / f"{name}.log")
+            stack.callback(service.stop)
+            service.start()
+            started.append(service)
+        yield Gateway(f"http://{addresses['http']}", headrace, started)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """MLflow's REST interface, as Headrace answers it."""
+
+    uri: str
+    headrace: Headrace
+    services: Sequence[Service]
+
+    @property
+    def pids(self) -> dict[str, Sequence[int]]:
+        """Group of the CPU account → processes."""
+        own = [pid for service in self.services for pid in service.pids]
+        groups = self.headrace.pids
+        return {**groups, "Headrace": [*groups["Headrace"], *own]}
 
 
 @contextmanager
