@@ -53,6 +53,7 @@ CREATE TABLE outbox (
 _BATCH: Final = 200
 _POLL_S: Final = 0.5
 _RETRY_S: Final = 1.0
+_ROUND_S: Final = 0.02  # under load, one call of the bus for all events of so long, not one for each
 _LAST_RETRY_S: Final = 10.0
 _DRAIN_S: Final = 5.0
 
@@ -174,11 +175,13 @@ class OutboxRelay(Worker):
         conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(_channel(self._schema))))
         retry = _RETRY_S
         while not stopping.is_set():
+            began = time.monotonic()
             rows = self._read(conn)
             if not rows:
                 list(conn.notifies(timeout=_POLL_S, stop_after=1))
             elif self._relay(conn, rows, stopping):
                 retry = _RETRY_S
+                stopping.wait(max(0.0, began + _ROUND_S - time.monotonic()))
             else:
                 stopping.wait(retry)
                 retry = min(2 * retry, _LAST_RETRY_S)

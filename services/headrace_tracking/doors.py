@@ -43,6 +43,10 @@ class MetricDoor(Protocol):
         """
         ...
 
+    async def log_frame(self, run: RunAddress, frame: metrics_pb2.Frame) -> Sequence[metrics_pb2.Position]:
+        """As `log`, of points that are a frame already, with seq 0. Raises InvalidField naming `frame.series[i].key` and the like."""
+        ...
+
     async def history(
         self, run: RunAddress, request: tracking_service_pb2.GetMetricHistoryRequest
     ) -> tracking_service_pb2.GetMetricHistoryResponse:

@@ -27,7 +27,7 @@ from headrace_tracking.charts import reading
 from headrace_tracking.charts.asked import AskedCharts
 from headrace_tracking.columns import Columns
 from headrace_tracking.doors import Asked, RunAddress
-from headrace_tracking.frames import MOST_BYTES
+from headrace_tracking.frames import MOST_BYTES, HeaderCheck
 from headrace_tracking.ingest import IngestService
 from headrace_tracking.merger.loop import MetricMerger
 from headrace_tracking.packer import Packer, Parcel, durable
@@ -61,6 +61,7 @@ class MetricPath:
         self._packer = packer
         self._visible = visible
         self._exports = exports
+        self._check_header = HeaderCheck()
 
     async def log(self, run: RunAddress, metrics: Sequence[tracking_pb2.Metric]) -> Sequence[metrics_pb2.Position]:
         """See `MetricDoor`. The points go without a producer: they are a set, and the call may be made again."""
@@ -75,6 +76,19 @@ class MetricPath:
             frame = metrics_pb2.RoutedFrame(tenant_id=run.tenant_id, run_id=run.run_id.hex, frame=_frame(part))
             parcels[await self._packer.send(run.run_id, frame)] = None
         return [await durable(parcel) for parcel in parcels]
+
+    async def log_frame(self, run: RunAddress, frame: metrics_pb2.Frame) -> Sequence[metrics_pb2.Position]:
+        """See `MetricDoor`."""
+        if frame.seq:
+            raise InvalidField("frame.seq", f"must be 0 in a call of its own, got {frame.seq}")
+        try:
+            self._check_header(frame)
+        except InvalidField as error:
+            raise InvalidField(f"frame.{error.field}", error.problem) from None
+        if not frame.series:
+            return []
+        routed = metrics_pb2.RoutedFrame(tenant_id=run.tenant_id, run_id=run.run_id.hex, frame=frame)
+        return [await durable(await self._packer.send(run.run_id, routed))]
 
     async def history(
         self, run: RunAddress, request: tracking_service_pb2.GetMetricHistoryRequest

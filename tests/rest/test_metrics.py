@@ -155,3 +155,19 @@ def test_samples_that_cannot_be(rest: Rest, fields: dict[str, object]) -> None:
     refused = rest.http.get("/api/2.0/mlflow/metrics/get-history-bulk-interval", params=params)
     assert refused.status_code == 400
     assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+def test_steps_and_times_of_all_sizes(rest: Rest) -> None:
+    run_id = rest.run()
+    points: list[Point] = [(0, -(2**40), 1.0), (2**50, 2**50, -1.0), (1, 0, 0.0), (1700000000000, -1, 5e-324)]
+    log(rest, run_id, points)
+    assert history(rest, run_id) == sorted(points)
+
+
+def test_many_keys_in_one_batch(rest: Rest) -> None:
+    run_id = rest.run()
+    metrics = [{"key": f"k{n % 7}", "timestamp": n, "step": n, "value": n / 2} for n in range(500)]
+    rest.post("runs/log-batch", run_id=run_id, metrics=metrics)
+    for key in range(7):
+        expected = [(n, n, n / 2) for n in range(key, 500, 7)]
+        assert history(rest, run_id, f"k{key}") == expected

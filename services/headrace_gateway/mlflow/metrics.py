@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from headrace.api.tracking.v1 import metrics_pb2, tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
+from headrace.ingest.frames import FAR
+from headrace.ingest.packing import packed
 from headrace_gateway.mlflow import failures, runs, wire
 from headrace_gateway.mlflow.calls import TIMEOUT_S, Calls
 from headrace_gateway.mlflow.sampling import thinned
@@ -110,7 +112,7 @@ class Columns(NamedTuple):
 async def log_metric(calls: Calls, request: LogMetric) -> Answer:
     """Answered when the point is visible."""
     run = runs.run_id(request.run_id)
-    await _log(calls, run, [_point("value", request)])
+    await _log(calls, run, [request], "value")
     await _log_of_models(calls, run, [request])
     return {}
 
@@ -119,17 +121,16 @@ async def log_batch(calls: Calls, request: LogBatch) -> Answer:
     """Params, then metrics, then tags. Answered when all are visible; a batch that is too large writes nothing."""
     _check_sizes(request)
     run = runs.run_id(request.run_id)
-    points = [_point(f"metrics[{at}].value", one) for at, one in enumerate(request.metrics)]
     if request.params:
         params = {one.key: one.value[: runs.PARAM_VALUE] for one in request.params}
         await runs.on_run(calls, run, calls.to.tracking.LogParams, pb.LogParamsRequest(run_id=run, params=params))
-    if points:
-        await _log(calls, run, points)
+    if request.metrics:
+        await _log(calls, run, request.metrics, "metrics[{}].value")
         await _log_of_models(calls, run, request.metrics)
     if request.tags:
         tags = {one.key: one.value[: runs.TAG_VALUE] for one in request.tags}
         await runs.on_run(calls, run, calls.to.tracking.SetRunTags, pb.SetRunTagsRequest(run_id=run, tags=tags))
-    if not (request.params or points or request.tags):
+    if not (request.params or request.metrics or request.tags):
         await runs.on_run(calls, run, calls.to.tracking.GetRun, pb.GetRunRequest(run_id=run))
     return {}
 
@@ -222,13 +223,25 @@ def _check_runs(name: str, verb: str, run_ids: Sequence[str]) -> None:
         raise failures.invalid(f"{name} request {verb} {MOST_RUNS} run_ids. Received {len(run_ids)} run_ids.")
 
 
-def _point(parameter: str, metric: Metric) -> tracking_pb2.Metric:
-    value = wire.double(parameter, metric.value)
-    return tracking_pb2.Metric(key=metric.key, value=value, step=metric.step, time_ms=metric.timestamp)
-
-
-async def _log(calls: Calls, run: str, points: Sequence[tracking_pb2.Metric]) -> None:
-    request = pb.LogMetricsRequest(run_id=run, metrics=points, until_visible=True)
+async def _log(calls: Calls, run: str, points: Sequence[Metric], where: str) -> None:
+    """`where` the value of the point of a number stands in the request."""
+    request = pb.LogMetricsRequest(run_id=run, until_visible=True)
+    series: dict[str, tuple[list[int], list[int], list[float]]] = {}
+    for at, point in enumerate(points):
+        if not (-FAR < point.step < FAR and -FAR < point.timestamp < FAR):
+            raise failures.unusable(
+                where.format(at), point.step, f"step and timestamp must lie between -{FAR} and {FAR}."
+            )
+        value = point.value
+        columns = series.get(point.key)
+        if columns is None:
+            columns = series[point.key] = ([], [], [])
+        columns[0].append(point.step)
+        columns[1].append(point.timestamp)
+        columns[2].append(value if value.__class__ is float else wire.double(where.format(at), value))
+    for key, columns in series.items():
+        request.frame.series.add(key=key, count=len(columns[0]))
+    request.frame.columns = packed(*zip(*series.values(), strict=True))
     await runs.on_run(calls, run, calls.to.tracking.LogMetrics, request)
 
 

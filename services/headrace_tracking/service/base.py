@@ -65,9 +65,10 @@ class Calls(TrackingServiceServicer):
         read: Callable[[Connection, int], Awaitable[ExperimentRow | None]] = experiments.find,
     ) -> ExperimentRow:
         """Reads by `read`: `experiments.find` or `lock`. Raises EXPERIMENT_NOT_FOUND."""
-        if experiment_id == rules.DEFAULT_EXPERIMENT:
-            await self._ensure_default(conn, tenant_id)
         row = await read(conn, experiment_id)
+        if row is None and experiment_id == rules.DEFAULT_EXPERIMENT:
+            await self._ensure_default(conn, tenant_id)
+            row = await read(conn, experiment_id)
         if row is None:
             raise experiment_not_found(f"the id {experiment_id}")
         return row

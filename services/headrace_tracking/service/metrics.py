@@ -17,7 +17,11 @@ class MetricCalls(Calls):
 
     async def LogMetrics(self, request: pb.LogMetricsRequest, context: Context) -> pb.LogMetricsResponse:
         address = await self._address(request.run_id, active=True)
-        positions = await self._metrics.log(address, request.metrics)
+        if request.HasField("frame"):
+            limits.count("metrics", request.metrics, 0)
+            positions = await self._metrics.log_frame(address, request.frame)
+        else:
+            positions = await self._metrics.log(address, request.metrics)
         if request.until_visible:
             await self._visible(positions, context)
         return pb.LogMetricsResponse(positions=positions)

@@ -384,14 +384,16 @@ class LogModelUsesResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class LogMetricsRequest(_message.Message):
-    __slots__ = ("run_id", "metrics", "until_visible")
+    __slots__ = ("run_id", "metrics", "until_visible", "frame")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     UNTIL_VISIBLE_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     metrics: _containers.RepeatedCompositeFieldContainer[_tracking_pb2.Metric]
     until_visible: bool
-    def __init__(self, run_id: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[_tracking_pb2.Metric, _Mapping]]] = ..., until_visible: bool = ...) -> None: ...
+    frame: _metrics_pb2.Frame
+    def __init__(self, run_id: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[_tracking_pb2.Metric, _Mapping]]] = ..., until_visible: bool = ..., frame: _Optional[_Union[_metrics_pb2.Frame, _Mapping]] = ...) -> None: ...
 
 class LogMetricsResponse(_message.Message):
     __slots__ = ("positions",)
