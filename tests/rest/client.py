@@ -3,10 +3,15 @@
 Each part asserts what its user would see. `python client.py [PART ...]`; without a name, all of them.
 """
 
+import json
 import os
+import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +192,50 @@ def models() -> None:
     client.delete_model_version(name, "2")
     client.rename_registered_model(name, f"{name}-renamed")
     client.delete_registered_model(f"{name}-renamed")
+
+
+@part
+def serving() -> None:
+    """`mlflow models serve` of an alias, in a process of its own."""
+    client, name = MlflowClient(), f"served-{MARK}"
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    fitted = LogisticRegression(max_iter=200).fit(x, y)
+    with mlflow.start_run():
+        mlflow.sklearn.log_model(fitted, name="served", registered_model_name=name, **PINNED)
+    client.set_registered_model_alias(name, "best", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    host, _, port = address.partition(":")
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        f"models:/{name}@best",
+        "--env-manager",
+        "local",
+    ]
+    with subprocess.Popen([*command, "--host", host, "--port", port], start_new_session=True) as process:
+        try:
+            until = time.monotonic() + 120
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://{address}/ping", timeout=5).close()
+                    break
+                except OSError:
+                    assert process.poll() is None and time.monotonic() < until
+                    time.sleep(0.2)
+            body = json.dumps({"dataframe_split": x.head(5).to_dict(orient="split")}).encode()
+            asked = urllib.request.Request(
+                f"http://{address}/invocations", body, {"Content-Type": "application/json"}, method="POST"
+            )
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                assert json.load(answer)["predictions"] == fitted.predict(x.head(5)).tolist()
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 @part

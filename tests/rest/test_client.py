@@ -15,6 +15,7 @@ _PARTS: Final = (
     "artifacts",
     "inputs",
     "models",
+    "serving",
     "autologging",
     "boosting",
     "system_metrics",

@@ -323,3 +323,44 @@ async def test_the_whole_service_takes_and_gives_metrics(database: str) -> None:
         latest.ClearField("least")
         latest.ClearField("greatest")
         assert latest == metric("loss", 2, 2, 0.5)
+
+
+async def test_a_frame_by_a_call_is_visible_when_it_returns(database: str) -> None:
+    async with running(database, app) as service:
+        tracking: Any = TrackingServiceStub(service.channel)
+        run = (await tracking.CreateRun(tracking_service_pb2.CreateRunRequest())).run
+        points = {"loss": [(1, 1, 1.0), (2, 2, 0.5)], "acc": [(3, 3, 0.25)]}
+        sent = frame(1, points)
+        sent.seq = 0
+        for _ in range(2):  # the same points again show once
+            request = tracking_service_pb2.LogMetricsRequest(run_id=run.run_id, frame=sent, until_visible=True)
+            await tracking.LogMetrics(request, timeout=10)
+        page = await tracking.GetMetricHistory(
+            tracking_service_pb2.GetMetricHistoryRequest(run_id=run.run_id, key="loss")
+        )
+        assert (list(page.steps), list(page.values)) == ([1, 2], [1.0, 0.5])
+        nothing = tracking_service_pb2.LogMetricsRequest(run_id=run.run_id, frame=metrics_pb2.Frame())
+        assert not (await tracking.LogMetrics(nothing)).positions
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda request: setattr(request.frame, "seq", 1), "frame.seq"),
+        (lambda request: request.frame.series.add(key="a//b", count=1), "frame.series[1].key"),
+        (lambda request: request.frame.series.add(key="a"), "frame.series[1].count"),
+        (lambda request: request.metrics.add(key="a"), "metrics"),
+    ],
+)
+async def test_a_frame_by_a_call_that_cannot_be(database: str, change: Any, field: str) -> None:
+    async with running(database, app) as service:
+        tracking: Any = TrackingServiceStub(service.channel)
+        run = (await tracking.CreateRun(tracking_service_pb2.CreateRunRequest())).run
+        sent = frame(1, {"loss": [(1, 1, 1.0)]})
+        sent.seq = 0
+        request = tracking_service_pb2.LogMetricsRequest(run_id=run.run_id, frame=sent)
+        change(request)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await tracking.LogMetrics(request)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert (refused.value.details() or "").startswith(f"{field}:")
