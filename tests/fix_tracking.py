@@ -44,6 +44,9 @@ class NotedDoor:
     logged: list[tuple[RunAddress, int]] = field(default_factory=list)
     waited: list[tuple[int, float | None]] = field(default_factory=list)
 
+    async def log_frame(self, run: RunAddress, frame: metrics_pb2.Frame) -> Sequence[metrics_pb2.Position]:
+        raise NotImplementedError
+
     async def log(self, run: RunAddress, metrics: Sequence[tracking_pb2.Metric]) -> Sequence[metrics_pb2.Position]:
         self.logged.append((run, len(metrics)))
         return [metrics_pb2.Position(partition=1, offset=len(self.logged))]

@@ -82,7 +82,7 @@ class _Row:
     ) -> Figure:
         """So many clients at the same time; a call counts as `each`."""
         found = self._found(lambda server: _play(server, what, clients, **asked))
-        cpu = {who: _spent(done) for who, done in found.items()} if clients > 1 else {}
+        cpu: dict[str, Spent] = {who: _spent(done) for who, done in found.items()} if clients > 1 else {}
         return _figure(name, unit, found, wanted, lambda done: done.rate * each, cpu=cpu)
 
     def latency(self, name: str, wanted: float, what: str, **asked: Any) -> Figure:

@@ -238,7 +238,7 @@ async def _log(calls: Calls, run: str, points: Sequence[Metric], where: str) -> 
             columns = series[point.key] = ([], [], [])
         columns[0].append(point.step)
         columns[1].append(point.timestamp)
-        columns[2].append(value if value.__class__ is float else wire.double(where.format(at), value))
+        columns[2].append(value if isinstance(value, float) else wire.double(where.format(at), value))
     for key, columns in series.items():
         request.frame.series.add(key=key, count=len(columns[0]))
     request.frame.columns = packed(*zip(*series.values(), strict=True))
