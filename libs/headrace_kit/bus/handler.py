@@ -47,6 +47,7 @@ Handle = Callable[[psycopg.Connection[Any], CloudEvent], None]
 
 _POLL_S: Final = 0.5
 _RECONNECT_S: Final = 1.0
+_COMMIT_S: Final = 1.0
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 10.0
 _FORGET_AFTER_DAYS: Final = 7
@@ -118,6 +119,10 @@ class EventConsumer(Worker):
         self._dead_letters = 0
         self._troubles: dict[Partition, _Trouble] = {}
         self._forget_at = 0.0
+        self._settled: dict[Partition, int] = {}
+        """Where reading goes on after a crash, and is not committed yet."""
+        self._commit_now = False
+        self._commit_at = 0.0
         table = sql.Identifier(schema, "handled_events")
         self._note = sql.SQL(
             "INSERT INTO {} (tenant_id, consumer, event_id) VALUES (%(tenant_id)s, %(consumer)s, %(event_id)s)"
@@ -141,6 +146,7 @@ class EventConsumer(Worker):
                     with psycopg.connect(self._dsn, autocommit=True) as conn:
                         while not stopping.is_set() and not conn.broken:
                             self._turn(conn, consumer, producer, stopping)
+                        self._commit(consumer)
                 except (psycopg.OperationalError, BusUnavailable) as error:
                     log.warning("%s: trying again: %s", self.name, error)
                     stopping.wait(_RECONNECT_S)
@@ -148,9 +154,11 @@ class EventConsumer(Worker):
     def _turn(
         self, conn: psycopg.Connection, consumer: Consumer, producer: Producer, stopping: threading.Event
     ) -> None:
-        """Polls once, and handles what came; what of it was done is committed however this ends."""
+        """Polls once, and handles what came; what of it was handled is committed however this ends.
+
+        What was passed over is committed with it, or after a second: to read it again costs less than a commit for each.
+        """
         self._let_go(consumer, time.monotonic())
-        done: dict[Partition, int] = {}
         try:
             for received in consumer.poll(_POLL_S if not self._troubles else _FIRST_RETRY_S, _POLL_RECORDS):
                 trouble = self._troubles.get(received.partition)
@@ -160,19 +168,27 @@ class EventConsumer(Worker):
                     continue
                 if self._done(conn, producer, received):
                     self._troubles.pop(received.partition, None)
-                    done[received.partition] = received.offset + 1
+                    self._settled[received.partition] = received.offset + 1
                 else:
                     self._hold(consumer, received)
         finally:
-            if done:
-                consumer.commit(done)
+            if self._commit_now or time.monotonic() > self._commit_at:
+                self._commit(consumer)
         self._forget_old(conn)
+
+    def _commit(self, consumer: Consumer) -> None:
+        if self._settled:
+            consumer.commit(self._settled)
+        self._settled = {}
+        self._commit_now = False
+        self._commit_at = time.monotonic() + _COMMIT_S
 
     def _done(self, conn: psycopg.Connection, producer: Producer, received: Received) -> bool:
         """Handles a record; True when it is settled, be it as a dead letter, False when it must be tried again."""
         try:
             event = from_received(received)
             if event.type in self._types:
+                self._commit_now = True
                 with self._telemetry.span(event.type, "consumer", traceparent=event.traceparent):
                     self._handle_once(conn, event)
                 self._dead_letters = 0
@@ -221,6 +237,7 @@ class EventConsumer(Worker):
     def _lost(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             self._troubles.pop(partition, None)
+            self._settled.pop(partition, None)
 
     def _bury(self, producer: Producer, received: Received, error: Exception) -> bool:
         """Puts the record with its story on the dead-letter topic; False when the bus does not take it now."""
@@ -237,6 +254,7 @@ class EventConsumer(Worker):
         except (BusError, TimeoutError) as failure:
             log.error("%s: %s waits to become a dead letter: %s", self.name, _where(received), failure)  # noqa: TRY400 - the bus's story, not ours
             return False
+        self._commit_now = True
         self._dead_letters += 1
         log.error("%s: %s is a dead letter: %s", self.name, _where(received), reason)
         if self._dead_letters > self._most_dead_letters:

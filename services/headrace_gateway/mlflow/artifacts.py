@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import grpc
 from starlette.requests import Request as HttpRequest
@@ -169,7 +169,7 @@ async def sent(calls: Calls, where: Place) -> Response:
 
     headers = {
         "content-length": str(artifact.size_bytes),
-        "content-disposition": "attachment",
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(where.path.rpartition('/')[2], safe='')}",
         "x-content-type-options": "nosniff",
     }
     return StreamingResponse(parts(), media_type=artifact.media_type, headers=headers)

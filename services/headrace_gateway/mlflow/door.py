@@ -26,6 +26,7 @@ from headrace_kit.telemetry import TRACEPARENT
 log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES: Final = 64 << 20
+_TRACEPARENT: Final = re.compile(r"[0-9a-f\-]{1,100}")  # what else came there would be refused as metadata
 _NOT_FOUND: Final = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>Headrace answers nothing here.</p>"
 _NOT_ALLOWED: Final = "<!doctype html><title>405 Method Not Allowed</title><h1>Method Not Allowed</h1>"
 
@@ -91,15 +92,15 @@ class MlflowDoor:
 
     async def _exchange(self, door: _Door, request: HttpRequest, path: dict[str, str]) -> Response:
         calls = Calls(self._stubs, tuple(_metadata(request)))
+        given: object = request
         if door.reader is None:
             request.scope["path_params"] = path
-            answered: Response = await door.route.handler(calls, request)
-            return answered
-        if request.method == "GET":
+        elif request.method == "GET":
             given = door.reader.query(request.query_params, path)
         else:
             given = door.reader.body(await _body(request), path)
-        return Response(wire.encode(await door.route.handler(calls, given)), media_type=wire.JSON)
+        answer = await door.route.handler(calls, given)
+        return answer if isinstance(answer, Response) else Response(wire.encode(answer), media_type=wire.JSON)
 
 
 def told(failure: Failure) -> Response:
@@ -149,8 +150,9 @@ def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:
         if not token.isascii() or not token.isprintable():
             raise Failure("UNAUTHENTICATED", "the token must be printable ASCII")
         yield AUTHORIZATION, f"Bearer {token}"
-    if TRACEPARENT in request.headers:
-        yield TRACEPARENT, request.headers[TRACEPARENT]
+    trace = request.headers.get(TRACEPARENT, "")
+    if _TRACEPARENT.fullmatch(trace):
+        yield TRACEPARENT, trace
 
 
 def _password(value: str) -> str:

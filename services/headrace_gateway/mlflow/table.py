@@ -8,10 +8,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from headrace_gateway.mlflow import artifacts, experiments, metrics, models, registered, runs, server, versions
+from headrace_gateway.mlflow import (
+    artifacts,
+    experiments,
+    histories,
+    metrics,
+    models,
+    registered,
+    runs,
+    server,
+    versions,
+)
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
-"""(Calls, a `wire.Request`) → JSON object, or (Calls, the HTTP request) → HTTP answer."""
+"""(Calls, a `wire.Request` or the HTTP request) → JSON object or HTTP answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +88,18 @@ ROUTES: Final = (
     Route(
         "GET",
         "2.0/mlflow/metrics/get-history",
-        metrics.history,
+        histories.history,
         ("tracking.ReadMetrics", "tracking.GetMetricHistory"),
     ),
-    Route("GET", "2.0/mlflow/metrics/get-history-bulk", metrics.bulk, ("tracking.ReadMetrics",), prefixes=_ONLY_UI),
-    Route("GET", "2.0/mlflow/metrics/get-history-bulk-interval", metrics.interval, ("tracking.ReadMetrics",)),
+    Route(
+        "GET", "2.0/mlflow/metrics/get-history-bulk", histories.bulk, ("tracking.GetMetricHistory",), prefixes=_ONLY_UI
+    ),
+    Route(
+        "GET",
+        "2.0/mlflow/metrics/get-history-bulk-interval",
+        histories.interval,
+        ("tracking.ReadMetrics", "tracking.GetMetricHistory"),
+    ),
     Route("POST", "2.0/mlflow/logged-models", models.create, ("tracking.CreateLoggedModel",)),
     Route("POST", "2.0/mlflow/logged-models/search", models.search, ("tracking.SearchLoggedModels",)),
     Route("GET", "2.0/mlflow/logged-models/{model_id}", models.get, ("tracking.GetLoggedModel",)),

@@ -33,8 +33,8 @@ class RunCalls(Calls):
             row = replace(row, artifact_location=experiment.artifact_location)
             if not await store.insert(conn, tenant_id, row):
                 return pb.CreateRunResponse(run=await self._created_before(conn, row))
-            # Behind the insert, which waits for a purge that is under way.
-            if await store.purged(conn, row.run_id):
+            # Behind the insert, which waits for a purge that is under way. An id made here was never used before.
+            if request.run_id and await store.purged(conn, row.run_id):
                 raise DomainError(
                     error_reason_pb2.ERROR_REASON_RUN_EXISTS,
                     f"run {row.run_id.hex} was purged lately, and points of it may still come; choose another run_id",
