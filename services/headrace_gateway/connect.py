@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from headrace.api.common.v1 import access_pb2
 from headrace_gateway.services import DESCRIPTORS, Services
+from headrace_gateway.web import body_of
 from headrace_kit import rpc
 from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX
 from headrace_kit.rpc import MAX_MESSAGE_BYTES
@@ -137,14 +138,10 @@ def _methods() -> list[_Method]:
 
 
 async def _body(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_MESSAGE_BYTES:
-            raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the body may have at most {MAX_MESSAGE_BYTES} bytes")
-        parts.append(part)
-    return b"".join(parts)
+    body = await body_of(request, MAX_MESSAGE_BYTES)
+    if body is None:
+        raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the body may have at most {MAX_MESSAGE_BYTES} bytes")
+    return body
 
 
 def _timeout(request: Request) -> float:

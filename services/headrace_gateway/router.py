@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from headrace.api.deployment.v1 import deployment_pb2, route_service_pb2
 from headrace.api.deployment.v1.route_service_pb2_grpc import RouteServiceStub
 from headrace_gateway.services import Services
+from headrace_gateway.web import body_of
 from headrace_kit.auth import service_metadata
 from headrace_kit.errors import DomainError
 from headrace_kit.telemetry import TRACEPARENT, Telemetry
@@ -123,7 +124,7 @@ class Router:
             if error.code is grpc.StatusCode.UNAUTHENTICATED:
                 return _refusal(401, "UNAUTHENTICATED", error.message, {"www-authenticate": "Bearer"})
             return _refusal(503, "TEMPORARILY_UNAVAILABLE", error.message, {"retry-after": "1"})
-        body = await _body(request)
+        body = await body_of(request, MAX_BODY_BYTES)
         if body is None:
             return _refusal(413, "REQUEST_LIMIT_EXCEEDED", f"the body may have at most {MAX_BODY_BYTES} bytes")
         return await self._forward((who.tenant_id, name), path, request, body)
@@ -177,17 +178,6 @@ class Router:
             self._answered.add(key)
             return getattr(route, "traceparent", "") or headers.get(TRACEPARENT, "")
         return headers.get(TRACEPARENT, "")
-
-
-async def _body(request: Request) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            return None
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:

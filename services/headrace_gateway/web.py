@@ -8,10 +8,23 @@ from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace_kit.config import is_loopback
+
+
+async def body_of(request: Request, most: int) -> bytes | None:
+    """The whole body; None where it has more than `most` bytes, of which no more are read."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            return None
+        parts.append(part)
+    return b"".join(parts)
 
 
 class HostGuard:

@@ -18,6 +18,7 @@ from headrace_gateway.mlflow.calls import Calls, Stubs
 from headrace_gateway.mlflow.failures import STATUSES, Failure
 from headrace_gateway.mlflow.table import Route
 from headrace_gateway.services import DESCRIPTORS
+from headrace_gateway.web import body_of
 from headrace_kit import rpc
 from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX
 from headrace_kit.rpc import PolicyMissing
@@ -165,13 +166,9 @@ def _password(value: str) -> str:
 
 async def _body(request: HttpRequest) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BODY_BYTES:
-            raise Failure("INVALID_PARAMETER_VALUE", f"The body may have at most {MOST_BODY_BYTES} bytes.")
-        parts.append(part)
-    if size and kind != wire.JSON:
+    body = await body_of(request, MOST_BODY_BYTES)
+    if body is None:
+        raise Failure("INVALID_PARAMETER_VALUE", f"The body may have at most {MOST_BODY_BYTES} bytes.")
+    if body and kind != wire.JSON:
         raise Failure("INVALID_PARAMETER_VALUE", f"Content-Type must be {wire.JSON}, got {kind!r}.")
-    return b"".join(parts)
+    return body

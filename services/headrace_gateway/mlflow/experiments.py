@@ -191,13 +191,18 @@ def shown(experiment: tracking_pb2.Experiment) -> Answer:
         {
             "experiment_id": experiment.experiment_id,
             "name": experiment.name,
-            "artifact_location": experiment.artifact_location or f"mlflow-artifacts:/{experiment.experiment_id}",
+            "artifact_location": artifact_root(experiment),
             "lifecycle_stage": "active" if active else "deleted",
             "creation_time": experiment.create_time.ToMilliseconds(),
             "last_update_time": experiment.update_time.ToMilliseconds(),
             "tags": wire.tags(experiment.tags),
         }
     )
+
+
+def artifact_root(of: tracking_pb2.Experiment | tracking_pb2.Run | tracking_pb2.LoggedModel) -> str:
+    """Below which its files are: the experiment's own location, else Headrace's store."""
+    return of.artifact_location or f"mlflow-artifacts:/{of.experiment_id}"
 
 
 def page_size(asked: int, most: int) -> int:

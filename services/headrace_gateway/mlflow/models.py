@@ -227,9 +227,8 @@ def shown(model: tracking_pb2.LoggedModel) -> Answer:
 
 
 def artifact_uri(model: tracking_pb2.LoggedModel) -> str:
-    """Where the model's files are: below the experiment's own location, else in Headrace's store."""
-    root = model.artifact_location or f"mlflow-artifacts:/{model.experiment_id}"
-    return f"{root.rstrip('/')}/models/{model.model_id}/artifacts"
+    """Where the model's files are."""
+    return f"{experiments.artifact_root(model).rstrip('/')}/models/{model.model_id}/artifacts"
 
 
 async def _on_model(calls: Calls, model_id: str, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:

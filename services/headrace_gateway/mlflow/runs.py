@@ -284,9 +284,8 @@ def info(run: tracking_pb2.Run) -> Answer:
 
 
 def artifact_uri(run: tracking_pb2.Run) -> str:
-    """Where the run's files are: below the experiment's own location, else in Headrace's store."""
-    root = run.artifact_location or f"mlflow-artifacts:/{run.experiment_id}"
-    return f"{root.rstrip('/')}/{run.run_id}/artifacts"
+    """Where the run's files are."""
+    return f"{experiments.artifact_root(run).rstrip('/')}/{run.run_id}/artifacts"
 
 
 def metric(one: tracking_pb2.Metric) -> Answer:
