@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
+import grpc
+
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_gateway.mlflow import failures, wire
-from headrace_gateway.mlflow.calls import Calls
+from headrace_gateway.mlflow.calls import A, Calls, Q
 from headrace_gateway.mlflow.failures import Failure
 from headrace_gateway.mlflow.wire import Answer, Int64, Request, Tag, Text
 
@@ -95,10 +97,7 @@ async def create(calls: Calls, request: Create) -> Answer:
 async def get(calls: Calls, request: ById) -> Answer:
     """Deleted ones included."""
     by_id = pb.GetExperimentRequest(experiment_id=known_id(request.experiment_id))
-    try:
-        answer = await calls(calls.to.tracking.GetExperiment, by_id)
-    except Failure as failure:
-        raise named(failure, request.experiment_id) from None
+    answer = await _on_experiment(calls, request.experiment_id, calls.to.tracking.GetExperiment, by_id)
     return {"experiment": shown(answer.experiment)}
 
 
@@ -128,10 +127,7 @@ async def delete(calls: Calls, request: ById) -> Answer:
 async def restore(calls: Calls, request: ById) -> Answer:
     """With all its runs; one that is not deleted is not found."""
     restored = pb.RestoreExperimentRequest(experiment_id=known_id(request.experiment_id))
-    try:
-        await calls(calls.to.tracking.RestoreExperiment, restored)
-    except Failure as failure:
-        raise named(failure, request.experiment_id) from None
+    await _on_experiment(calls, request.experiment_id, calls.to.tracking.RestoreExperiment, restored)
     return {}
 
 
@@ -150,20 +146,14 @@ async def update(calls: Calls, request: Update) -> Answer:
 async def set_tag(calls: Calls, request: SetTag) -> Answer:
     """Adds the tag or changes it."""
     tags = pb.SetExperimentTagsRequest(experiment_id=known_id(request.experiment_id), tags={request.key: request.value})
-    try:
-        await calls(calls.to.tracking.SetExperimentTags, tags)
-    except Failure as failure:
-        raise named(failure, request.experiment_id) from None
+    await _on_experiment(calls, request.experiment_id, calls.to.tracking.SetExperimentTags, tags)
     return {}
 
 
 async def delete_tag(calls: Calls, request: DeleteTag) -> Answer:
     """A tag that is not there is not found."""
     tag = pb.DeleteExperimentTagRequest(experiment_id=known_id(request.experiment_id), key=request.key)
-    try:
-        await calls(calls.to.tracking.DeleteExperimentTag, tag)
-    except Failure as failure:
-        raise named(failure, request.experiment_id) from None
+    await _on_experiment(calls, request.experiment_id, calls.to.tracking.DeleteExperimentTag, tag)
     return {}
 
 
@@ -241,6 +231,16 @@ def named(failure: Failure, experiment_id: str) -> Failure:
             f"The experiment {experiment_id} must be in the 'active' state. Current state is deleted."
         )
     return failure
+
+
+async def _on_experiment(
+    calls: Calls, experiment_id: str, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q
+) -> A:
+    """A call about the experiment; says failures as MLflow does."""
+    try:
+        return await calls(method, request)
+    except Failure as failure:
+        raise named(failure, experiment_id) from None
 
 
 def _unknown(experiment_id: str) -> Failure:
