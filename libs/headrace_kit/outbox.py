@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
@@ -53,7 +53,6 @@ CREATE TABLE outbox (
 _BATCH: Final = 200
 _POLL_S: Final = 0.5
 _RETRY_S: Final = 1.0
-_ROUND_S: Final = 0.02  # under load, one call of the bus for all events of so long, not one for each
 _LAST_RETRY_S: Final = 10.0
 _DRAIN_S: Final = 5.0
 
@@ -73,8 +72,8 @@ class OutboxEvent:
     traceparent: str
 
 
-def event(subject: str, message: Message, *, key: str | None = None) -> OutboxEvent:
-    """The event that `message` is, about the resource whose full name is `subject`, in the trace under way.
+def event(subject: str, message: Message, *, key: str | None = None, traceparent: str | None = None) -> OutboxEvent:
+    """The event that `message` is, about the resource whose full name is `subject`, in the trace under way or the one given.
 
     Events with one key keep their order; it is the subject unless given. Raises KeyError for a message that no topic
     of `topics` holds, ValueError for one that is larger than its topic takes.
@@ -92,7 +91,7 @@ def event(subject: str, message: Message, *, key: str | None = None) -> OutboxEv
         type=message.DESCRIPTOR.full_name,
         subject=subject,
         value=value,
-        traceparent=telemetry.current_traceparent(),
+        traceparent=telemetry.current_traceparent() if traceparent is None else traceparent,
     )
 
 
@@ -109,6 +108,13 @@ async def append_event(conn: psycopg.AsyncConnection[Any], row: OutboxEvent) -> 
     return row
 
 
+async def append_events(conn: psycopg.AsyncConnection[Any], rows: Sequence[OutboxEvent]) -> None:
+    """Writes events of one schema in their order, in the caller's transaction."""
+    if rows:
+        columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(OutboxEvent)}
+        await conn.execute(_insert_many(rows[0].schema), columns)
+
+
 def append_event_sync(conn: psycopg.Connection[Any], row: OutboxEvent) -> OutboxEvent:
     """As `append_event`, for threads."""
     conn.execute(_insert(row.schema), asdict(row))
@@ -122,6 +128,18 @@ def _insert(schema: str) -> sql.Composed:
         "WITH added AS ("
         " INSERT INTO {} (tenant_id, event_id, topic, key, type, subject, value, traceparent)"
         " VALUES (%(tenant_id)s, %(event_id)s, %(topic)s, %(key)s, %(type)s, %(subject)s, %(value)s, %(traceparent)s))"
+        " SELECT pg_notify({}, '')"
+    ).format(sql.Identifier(schema, "outbox"), sql.Literal(_channel(schema)))
+
+
+@lru_cache
+def _insert_many(schema: str) -> sql.Composed:
+    """As `_insert`, from a list a column."""
+    return sql.SQL(
+        "WITH added AS ("
+        " INSERT INTO {} (tenant_id, event_id, topic, key, type, subject, value, traceparent)"
+        " SELECT * FROM unnest(%(tenant_id)s::text[], %(event_id)s::uuid[], %(topic)s::text[], %(key)s::text[],"
+        " %(type)s::text[], %(subject)s::text[], %(value)s::bytea[], %(traceparent)s::text[]))"
         " SELECT pg_notify({}, '')"
     ).format(sql.Identifier(schema, "outbox"), sql.Literal(_channel(schema)))
 
@@ -144,10 +162,20 @@ class OutboxRelay(Worker):
 
     `dsn` is of a role that sees all tenants. Of several relays of a schema one works, and the others stand by.
     A bus that is away makes it wait. When asked to stop it first publishes what is left, for five seconds at most.
+    An event after a pause goes at once; under load all of `round_s` go in one call of the bus.
     """
 
-    def __init__(self, dsn: str, schema: str, producer: Producer, on_death: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        schema: str,
+        producer: Producer,
+        on_death: Callable[[BaseException], None],
+        *,
+        round_s: float = 0.02,
+    ) -> None:
         super().__init__(f"{schema} outbox relay", on_death)
+        self._round_s = round_s
         self._dsn = dsn
         self._schema = schema
         self._producer = producer
@@ -181,7 +209,7 @@ class OutboxRelay(Worker):
                 list(conn.notifies(timeout=_POLL_S, stop_after=1))
             elif self._relay(conn, rows, stopping):
                 retry = _RETRY_S
-                stopping.wait(max(0.0, began + _ROUND_S - time.monotonic()))
+                stopping.wait(max(0.0, began + self._round_s - time.monotonic()))
             else:
                 stopping.wait(retry)
                 retry = min(2 * retry, _LAST_RETRY_S)

@@ -30,6 +30,7 @@ from headrace_tracking.service import TrackingService
 
 SCHEMA: Final = Schema("tracking", "headrace_tracking")
 _DAY_MS: Final = 86_400_000
+_ROUND_S: Final = 0.05  # events of runs are many, and nobody waits for one of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,8 @@ async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -
     db = await runner.resource(_database(config, None))
     finder = await runner.resource(_database(config, worker_role(SCHEMA.name), plans.SETTINGS))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
-    runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
+    relay = OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail, round_s=_ROUND_S)
+    runner.relay(relay)
     metrics = await start_edge(config, runner, db, bus, archives)
     runner.check(db.check)
     runner.serve(

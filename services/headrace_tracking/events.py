@@ -5,7 +5,7 @@ stand for all runs of the experiment. What is large stays out of events: dataset
 profile, runs without metrics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from google.protobuf.message import Message
@@ -41,9 +41,15 @@ async def experiment_restored(conn: Connection, tenant_id: str, row: ExperimentR
     await _experiment(conn, tenant_id, row, pb.ExperimentRestored(experiment_id=str(row.experiment_id)))
 
 
-async def run_created(conn: Connection, tenant_id: str, row: RunRow) -> None:
-    """Emits RunCreated."""
-    await _run(conn, tenant_id, row, pb.RunCreated(run=messages.run(row)))
+async def runs_created(conn: Connection, tenant_id: str, made: Iterable[tuple[tracking_pb2.Run, str]]) -> None:
+    """Emits RunCreated for each run, in the trace given with it."""
+    told = [
+        outbox.event(
+            names.run(tenant_id, run.experiment_id, run.run_id), pb.RunCreated(run=run), traceparent=traceparent
+        )
+        for run, traceparent in made
+    ]
+    await outbox.append_events(conn, told)
 
 
 async def run_changed(conn: Connection, tenant_id: str, old: RunRow, new: RunRow) -> None:

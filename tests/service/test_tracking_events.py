@@ -1,5 +1,6 @@
 """What tracking tells: each fact has its event, in the same transaction, and nothing else has one."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -112,6 +113,23 @@ async def test_a_runs_life(tracking: Tracking, told: Told) -> None:
         events_pb.RunDeleted(run_id=RUN_ID, experiment_id="0"),
         events_pb.RunRestored(run_id=RUN_ID, experiment_id="0"),
     ]
+
+
+async def test_runs_that_are_made_at_the_same_time(tracking: Tracking, told: Told) -> None:
+    """One is refused, two ask for the same id: each call gets its own answer, each run has one event."""
+    asked = [pb.CreateRunRequest(name=f"n{number}") for number in range(20)]
+    asked += [pb.CreateRunRequest(run_id=RUN_ID, name="twice") for _ in range(2)]
+    wrong = pb.CreateRunRequest(experiment_id="77")
+    made, refused = await asyncio.gather(
+        asyncio.gather(*(tracking.CreateRun(one) for one in asked)), refusal(tracking.CreateRun, wrong)
+    )
+    assert refused.reason == "EXPERIMENT_NOT_FOUND"
+    runs = [one.run for one in made]
+    assert [run.name for run in runs] == [one.name for one in asked]
+    assert runs[-1] == runs[-2]
+    created = [event.run for _, event in told() if isinstance(event, events_pb.RunCreated)]
+    assert {run.run_id: run for run in created} == {run.run_id: run for run in runs}
+    assert len(created) == 21
 
 
 async def test_what_changes_nothing_tells_nothing(tracking: Tracking, told: Told) -> None:

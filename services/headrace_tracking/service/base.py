@@ -73,6 +73,17 @@ class Calls(TrackingServiceServicer):
             raise experiment_not_found(f"the id {experiment_id}")
         return row
 
+    async def _active_experiments(
+        self, conn: Connection, tenant_id: str, experiment_ids: set[int]
+    ) -> dict[int, ExperimentRow]:
+        """Raises EXPERIMENT_NOT_FOUND, NOT_ACTIVE."""
+        found = await experiments.find_many(conn, list(experiment_ids))
+        for missing in experiment_ids - found.keys():
+            found[missing] = await self._experiment(conn, tenant_id, missing)
+        for row in found.values():
+            rules.check_experiment_active(row)
+        return found
+
     async def _visible(self, positions: Sequence[metrics_pb2.Position], context: Context) -> None:
         """Waits for the metrics that a read wants to see; hold no connection while you do."""
         if positions:

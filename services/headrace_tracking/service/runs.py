@@ -1,16 +1,18 @@
 """Calls about runs, but for their search and their metrics."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
 from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
-from headrace_kit import tenancy
+from headrace_kit import telemetry, tenancy
 from headrace_kit.db import Connection
 from headrace_kit.errors import DomainError, InvalidField
+from headrace_kit.together import Together
 from headrace_tracking import events, limits, lookup, messages, reading, rules
 from headrace_tracking.rules import RunChange
 from headrace_tracking.service.base import Calls, Context
@@ -19,28 +21,51 @@ from headrace_tracking.store import runs as store
 from headrace_tracking.store.runs import RunRow
 
 _UPDATABLE: Final = ("name", "state", "end_time")
+_MADE_TOGETHER: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRun:
+    row: RunRow
+    given: bool
+    """Whether the caller chose its id."""
+    traceparent: str
 
 
 class RunCalls(Calls):
     """Runs: create, get, update, delete, restore, params, tags, inputs."""
 
+    @cached_property
+    def _making(self) -> Together[_NewRun, tracking_pb2.Run]:
+        return Together(self._make_runs, most=_MADE_TOGETHER)
+
     async def CreateRun(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
-        row = self._new_run(request)
-        tenant_id = tenancy.caller().tenant_id
+        asked = _NewRun(self._new_run(request), bool(request.run_id), telemetry.current_traceparent())
+        return pb.CreateRunResponse(run=await self._making(tenancy.caller().tenant_id, asked))
+
+    async def _make_runs(self, tenant_id: str, asked: Sequence[_NewRun]) -> list[tracking_pb2.Run]:
         async with self._db.tenant(tenant_id) as conn:
-            experiment = await self._experiment(conn, tenant_id, row.experiment_id)
-            rules.check_experiment_active(experiment)
-            row = replace(row, artifact_location=experiment.artifact_location)
-            if not await store.insert(conn, tenant_id, row):
-                return pb.CreateRunResponse(run=await self._created_before(conn, row))
+            at = await self._active_experiments(conn, tenant_id, {one.row.experiment_id for one in asked})
+            rows = [replace(one.row, artifact_location=at[one.row.experiment_id].artifact_location) for one in asked]
+            made = await store.insert(conn, tenant_id, rows)
             # Behind the insert, which waits for a purge that is under way. An id made here was never used before.
-            if request.run_id and await store.purged(conn, row.run_id):
+            given = [one.row.run_id for one in asked if one.given and one.row.run_id in made]
+            if given and (purged := await store.purged(conn, given)):
                 raise DomainError(
                     error_reason_pb2.ERROR_REASON_RUN_EXISTS,
-                    f"run {row.run_id.hex} was purged lately, and points of it may still come; choose another run_id",
+                    f"run {min(purged).hex} was purged lately, and points of it may still come; choose another run_id",
                 )
-            await events.run_created(conn, tenant_id, row)
-        return pb.CreateRunResponse(run=messages.run(row))
+            runs: list[tracking_pb2.Run] = []
+            told: list[tuple[tracking_pb2.Run, str]] = []
+            for one, row in zip(asked, rows, strict=True):
+                if row.run_id in made:
+                    made.remove(row.run_id)
+                    runs.append(messages.run(row))
+                    told.append((runs[-1], one.traceparent))
+                else:
+                    runs.append(await self._created_before(conn, row))
+            await events.runs_created(conn, tenant_id, told)
+            return runs
 
     def _new_run(self, request: pb.CreateRunRequest) -> RunRow:
         tags = limits.entries("tags", request.tags, limits.RUN_TAG_VALUE)

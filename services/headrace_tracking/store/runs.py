@@ -54,24 +54,25 @@ _SELECT: Final = (
 )
 
 
-async def insert(conn: Connection, tenant_id: str, row: RunRow) -> bool:
-    """False when the tenant has a run of this id."""
+async def insert(conn: Connection, tenant_id: str, rows: Sequence[RunRow]) -> set[UUID]:
+    """The ids that are new to the tenant; of several rows with one id the first is written."""
     cursor = await conn.execute(
         "INSERT INTO tracking.runs (tenant_id, run_id, experiment_id, user_id, state, start_ms, params, tags)"
-        " VALUES (%(tenant)s, %(id)s, %(experiment)s, %(user)s, %(state)s, %(start)s, %(params)s, %(tags)s)"
-        " ON CONFLICT (tenant_id, run_id) DO NOTHING",
+        " SELECT %(tenant)s, * FROM unnest(%(ids)s::uuid[], %(experiments)s::bigint[], %(users)s::text[],"
+        " %(states)s::text[], %(starts)s::bigint[], %(params)s::jsonb[], %(tags)s::jsonb[])"
+        " ON CONFLICT (tenant_id, run_id) DO NOTHING RETURNING run_id",
         {
             "tenant": tenant_id,
-            "id": row.run_id,
-            "experiment": row.experiment_id,
-            "user": row.user_id,
-            "state": row.state,
-            "start": row.start_ms,
-            "params": Jsonb(row.params),
-            "tags": Jsonb(row.tags),
+            "ids": [row.run_id for row in rows],
+            "experiments": [row.experiment_id for row in rows],
+            "users": [row.user_id for row in rows],
+            "states": [row.state for row in rows],
+            "starts": [row.start_ms for row in rows],
+            "params": [Jsonb(row.params) for row in rows],
+            "tags": [Jsonb(row.tags) for row in rows],
         },
     )
-    return cursor.rowcount == 1
+    return {row[0] for row in await cursor.fetchall()}
 
 
 async def place(conn: Connection, run_id: UUID) -> RunPlace | None:
@@ -92,10 +93,12 @@ async def known(conn: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def purged(conn: Connection, run_id: UUID) -> bool:
-    """Whether a run of this id was purged lately."""
-    cursor = await conn.execute("SELECT FROM tracking.purges WHERE run_id = %(id)s", {"id": run_id})
-    return await cursor.fetchone() is not None
+async def purged(conn: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these ids of which a run was purged lately."""
+    cursor = await conn.execute(
+        "SELECT run_id FROM tracking.purges WHERE run_id = ANY(%(ids)s)", {"ids": list(run_ids)}
+    )
+    return {row[0] for row in await cursor.fetchall()}
 
 
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
