@@ -60,6 +60,10 @@ class Memory:
     """Whether that is known."""
     few: bool = False
     """Whether an index finds few ids for the whole filter: then there is no need to look."""
+    matching: int | None = None
+    """How many rows of all parts match, where that was counted."""
+    found: int = 0
+    """How many of them were found; when it is all of them, other parts have none."""
 
 
 class _Shape(Shape):
@@ -95,6 +99,22 @@ async def read(
     memory: Memory,
 ) -> list[Row]:
     """At most `limit` rows of a part, behind the place, in order. `memory` goes from part to part of one call."""
+    if memory.matching == memory.found:
+        return []
+    rows = await _read(conn, search, number, place, limit, effort, memory)
+    memory.found += len(rows)
+    return rows
+
+
+async def _read(
+    conn: Connection,
+    search: Search,
+    number: int,
+    place: Sequence[object] | None,
+    limit: int,
+    effort: Effort,
+    memory: Memory,
+) -> list[Row]:
     found: list[Row] = []
     start = Start(place)
     if not search.table.indexed or not search.experiment_ids or not handles.any_in(terms(search.filter)):
@@ -148,18 +168,25 @@ async def _sift(conn: Connection, shape: _Shape, limit: int, effort: Effort, mem
     if sieve is None:
         return None
     few = effort.few if shape.walk else effort.most
-    ways: list[LiteralString] = [_put_in_order(shape, sieve.rest)]
+    ways: list[LiteralString] = [_put_in_order(shape)]
     if shape.walk:
         ways.append(_walk_among(shape, shape.walk, sieve.rest))
+    # Many are better read once, and not kept to be counted.
+    kept: LiteralString = "MATERIALIZED" if shape.walk else "NOT MATERIALIZED"
+    count: LiteralString = "(SELECT count(*) FROM matching)" if shape.walk else "NULL::bigint"
     statement: LiteralString = (
         f"WITH sieve AS MATERIALIZED ({sieve.ids} LIMIT %(most)s + 1),"
-        " counted AS MATERIALIZED (SELECT count(*) AS ids FROM sieve)"
-        f" SELECT counted.ids, found.* FROM counted LEFT JOIN LATERAL ({' UNION ALL '.join(ways)}) AS found ON true"
-        f" ORDER BY {shape.order}"
+        " counted AS MATERIALIZED (SELECT count(*) AS ids FROM sieve),"
+        f" matching AS {kept} ({_matching(shape, sieve.rest)})"
+        f" SELECT counted.ids, {count}, found.*"
+        f" FROM counted LEFT JOIN LATERAL ({' UNION ALL '.join(ways)}) AS found ON true ORDER BY {shape.order}"
     )
     rows = await fetched(conn, statement, shape.scope, limit=limit, few=few, most=effort.most)
-    memory.few = rows[0][0] <= effort.few
-    return None if rows[0][0] > effort.most else [row[1:] for row in rows if row[1] is not None]
+    ids, matching = rows[0][:2]
+    memory.few = ids <= effort.few
+    if ids <= few:
+        memory.matching = matching
+    return None if ids > effort.most else [row[2:] for row in rows if row[2] is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +217,19 @@ async def _sieve(conn: Connection, shape: _Shape, few: int, memory: Memory) -> _
     return _Sieve(ranges[0] if thin is None else thin, shape.terms) if ranges else None
 
 
-def _put_in_order(shape: _Shape, rest: Sequence[Filter]) -> LiteralString:
-    """All runs of the sieve in order, where they are few."""
+def _matching(shape: _Shape, rest: Sequence[Filter]) -> LiteralString:
+    """The runs of the sieve that match, of all parts, where the sieve has few."""
     return (
-        f"(SELECT {shape.columns} FROM (SELECT sieve.run_id FROM sieve LIMIT %(few)s) AS sieved"
-        f"{shape.run_of('sieved')}{shape.part.joins}"
-        f" WHERE (SELECT ids FROM counted) <= %(few)s AND {shape.held} AND {shape.part.condition}"
-        f" AND {shape.all_of(rest)} AND {shape.start} ORDER BY {shape.order} LIMIT %(limit)s)"
+        f"SELECT r.* FROM (SELECT sieve.run_id FROM sieve LIMIT %(few)s) AS sieved{shape.run_of('sieved')}"
+        f" WHERE (SELECT ids FROM counted) <= %(few)s AND {shape.held} AND {shape.all_of(rest)}"
+    )
+
+
+def _put_in_order(shape: _Shape) -> LiteralString:
+    """Those of the part, in order."""
+    return (
+        f"(SELECT {shape.columns} FROM matching AS r{shape.part.joins}"
+        f" WHERE {shape.part.condition} AND {shape.start} ORDER BY {shape.order} LIMIT %(limit)s)"
     )
 
 
