@@ -14,7 +14,8 @@ from rig.processes import Failed, Program, together
 
 _RUNS = 10_000
 _SEARCHES = 30
-_HISTORY = 100_000
+_HISTORY = 1_000_000
+_FILES = 1_000
 _LARGE = 64 << 20
 _EXPERIMENT = "rest search"
 Found = dict[str, list["_Done"]]
@@ -62,10 +63,17 @@ def measure(lab: Lab) -> list[Figure]:
         row.search(),
         *row.histories(),
         row.rate(
-            "REST artifacts up, 1 kB each", "files/s", 1, 1, "files", count=lab.scale.of(250), size=1_000, down=False
+            "REST artifacts up, 1 kB each", "files/s", 1, 1, "files", count=lab.scale.of(_FILES), size=1_000, down=False
         ),
         row.rate(
-            "REST artifacts down, 1 kB each", "files/s", 1, 1, "files", count=lab.scale.of(250), size=1_000, down=True
+            "REST artifacts down, 1 kB each",
+            "files/s",
+            1,
+            1,
+            "files",
+            count=lab.scale.of(_FILES),
+            size=1_000,
+            down=True,
         ),
         row.rate("REST artifacts up, 64 MiB", "MiB/s", 64, 1, "files", count=lab.scale.of(4), size=_LARGE, down=False),
         row.rate("REST artifacts down, 64 MiB", "MiB/s", 64, 1, "files", count=lab.scale.of(4), size=_LARGE, down=True),
@@ -120,7 +128,7 @@ class _Row:
         """The whole of a series, and a chart of it."""
         points = self._lab.scale.of(_HISTORY)
         ids = {server.uri: _write(server, points) for server in self._servers.values()}
-        whole = self._found(lambda server: _play(server, "read_history", 1, run_id=ids[server.uri], count=3))
+        whole = self._found(lambda server: _play(server, "read_history", 1, run_id=ids[server.uri], count=1))
         both = {name: server for name, server in self._servers.items() if name != "FastTrackML"}
         chart = self._found(lambda server: _play(server, "read_interval", 1, run_id=ids[server.uri], count=5), both)
         return [
