@@ -106,6 +106,11 @@ def service_metadata(secret: str, tenant_id: str = "") -> tuple[tuple[str, str],
     return ((AUTHORIZATION, f"Bearer {SERVICE_PREFIX}{secret}"), (TENANT, tenant_id))
 
 
+def workspace_metadata(workspace: str) -> tuple[tuple[str, str], ...]:
+    """Metadata that names the workspace; nothing for the default one."""
+    return () if workspace == workspaces.DEFAULT else ((WORKSPACE, workspace),)
+
+
 class RemoteIdentity:
     """The identity service behind a channel; waits a few seconds for one that restarts."""
 

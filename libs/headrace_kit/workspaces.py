@@ -24,7 +24,7 @@ def checked(name: str, field: str = "name") -> str:
             field, f'must be 2 to 63 lower-case letters, digits and "-", with no "-" at either end; got {name[:80]!r}'
         )
     if name in _RESERVED:
-        raise InvalidField(field, f"{name!r} is reserved; choose another name")
+        raise InvalidField(field, f"must not be {name!r}, which is reserved")
     return name
 
 
