@@ -38,9 +38,9 @@ class Contents:
             await channel.close()
 
     async def of(self, tenant_id: str) -> str:
-        """One thing that the tenant has, in words; empty where it has nothing, in the bin neither.
+        """One thing that the tenant has, in words; empty where it has no experiment, run or model, in the bin neither.
 
-        AioRpcError, to be passed on, when a service is away.
+        A deleted model that was of no run is not seen. AioRpcError, to be passed on, when a service is away.
         """
         metadata = service_metadata(self._secret, tenant_id)
         return await self._of_tracking(metadata) or await self._of_registry(metadata)
