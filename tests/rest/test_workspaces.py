@@ -1,6 +1,7 @@
 """Workspaces; each sentence against Headrace and an MLflow that was started with them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_default_is_there_and_stays(divided: Rest) -> None:
         ("DELETE", "no-such-team?mode=SOMEHOW", {}, 400),
     ],
 )
-def test_what_cannot_be_done_with_one(divided: Rest, verb: str, name: str, fields: dict[str, str], status: int) -> None:
+def test_what_cannot_be_done_with_one(divided: Rest, verb: str, name: str, fields: dict[str, Any], status: int) -> None:
     refused = divided.call(verb, f"{WORKSPACES}/{name}", **fields)
     assert (refused.status, refused.code) == (
         status,

@@ -37,10 +37,10 @@ class IdentityService(WorkspaceCalls):
         self._key = key
         self._random = random
 
-    async def resolve(self, secret: str) -> Caller:
+    async def resolve(self, token: str) -> Caller:
         """As `auth.Identity.resolve`; the `Authenticator` of this process asks here without a call."""
-        token = await self._find(secret)
-        return Caller(token.tenant_id, cast("access_pb2.Role", token.role), str(token.token_id))
+        found = await self._find(token)
+        return Caller(found.tenant_id, cast("access_pb2.Role", found.role), str(found.token_id))
 
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Context) -> pb.CreateTenantResponse:
         rules.check_tenant_id(request.tenant_id)
