@@ -87,7 +87,8 @@ class Authenticator:
     async def _within(self, tenant_id: str, workspace: str) -> str:
         found = workspaces.within(tenant_id, workspace)
         now = time.monotonic()
-        if now - self._workspaces.get(found, now - _CACHE_S) < _CACHE_S:
+        known = self._workspaces.get(found)
+        if known is not None and now - known < _CACHE_S:
             return found
         await self._identity.check_workspace(tenant_id, workspaces.checked(workspace, WORKSPACE))
         if len(self._workspaces) >= _CACHE_MOST:
