@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +22,9 @@ from headrace_tracking import app as tracking
 R = TypeVar("R")
 
 
-@pytest.fixture
-async def services(database: str, tmp_path: Path) -> AsyncIterator[Running]:
+@asynccontextmanager
+async def all_services(database: str, folder: Path, **settings: object) -> AsyncIterator[Running]:
+    """Identity, tracking, artifacts, registry and events at one address."""
     bus = open_bus(tracking.Config(database=database, service_secret="x"))
     await asyncio.to_thread(bus.ensure_topics, partition_counts())
     await asyncio.to_thread(bus.close)
@@ -30,7 +32,13 @@ async def services(database: str, tmp_path: Path) -> AsyncIterator[Running]:
     here = f"127.0.0.1:{free_port()}"
     # They ask one another: each must know the port before it is open.
     known = {"listen": here, "tracking": here, "artifacts": here, "registry": here, "identity": here}
-    async with running(database, *apps, blobs_dir=tmp_path / "blobs", **known) as made:
+    async with running(database, *apps, blobs_dir=folder / "blobs", **known, **settings) as made:
+        yield made
+
+
+@pytest.fixture
+async def services(database: str, tmp_path: Path) -> AsyncIterator[Running]:
+    async with all_services(database, tmp_path) as made:
         yield made
 
 

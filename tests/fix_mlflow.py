@@ -19,6 +19,7 @@ from headrace_kit.testing.backends.processes import ProcessServer, free_port, ht
 
 REQUIREMENTS: Final = Path(__file__).parent.parent / "bench" / "peers" / "mlflow.txt"
 Name = Literal["headrace", "mlflow"]
+WORKSPACES: Final = "/api/3.0/mlflow/workspaces"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ class Rest:
 
     name: Name
     http: httpx.Client
+
+    def within(self, workspace: str) -> "Rest":
+        """The same, in a workspace."""
+        base, headers = self.http.base_url, {**self.http.headers, "x-mlflow-workspace": workspace}
+        return Rest(self.name, httpx.Client(base_url=base, headers=headers, timeout=30))
+
+    def workspace(self) -> str:
+        """The name of a new one."""
+        name = unique("team")
+        assert self.call("POST", WORKSPACES, name=name).status == 201
+        return name
 
     @property
     def uri(self) -> str:
@@ -130,6 +142,25 @@ def servers(mlflow_python: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield {"headrace": Rest("headrace", our_http), "mlflow": Rest("mlflow", their_http)}
 
 
+@pytest.fixture(scope="session")
+def divided_servers(
+    servers: dict[Name, Rest], mlflow_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Name, Rest]]:
+    """Headrace, and an MLflow of which workspaces are asked."""
+    folder = tmp_path_factory.mktemp("mlflow-divided")
+    with (
+        mlflow_server(mlflow_python, folder, "--enable-workspaces") as theirs,
+        httpx.Client(base_url=theirs, timeout=30) as their_http,
+    ):
+        yield {**servers, "mlflow": Rest("mlflow", their_http)}
+
+
+@pytest.fixture(params=["headrace", "mlflow"])
+def divided(request: pytest.FixtureRequest, divided_servers: dict[Name, Rest]) -> Rest:
+    """Each of them in turn."""
+    return divided_servers[request.param]
+
+
 @pytest.fixture(params=["headrace", "mlflow"])
 def rest(request: pytest.FixtureRequest, servers: dict[Name, Rest]) -> Rest:
     """Each of them in turn."""
@@ -137,7 +168,7 @@ def rest(request: pytest.FixtureRequest, servers: dict[Name, Rest]) -> Rest:
 
 
 @contextmanager
-def mlflow_server(python: Path, folder: Path) -> Iterator[str]:
+def mlflow_server(python: Path, folder: Path, *options: str) -> Iterator[str]:
     """`mlflow server` on SQLite; its address."""
     port = free_port()
     command = [str(python.with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -147,6 +178,7 @@ def mlflow_server(python: Path, folder: Path) -> Iterator[str]:
         str(folder / "artifacts"),
         "--uvicorn-opts",
         "--timeout-worker-healthcheck 60",
+        *options,
     ]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

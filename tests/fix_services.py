@@ -12,9 +12,8 @@ import grpc
 
 from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from headrace_kit import rpc, telemetry
-from headrace_kit.auth import service_metadata
+from headrace_kit.auth import NoIdentity, service_metadata
 from headrace_kit.lifecycle import Runner
-from headrace_kit.tenancy import Caller
 
 if TYPE_CHECKING:
     from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
@@ -36,10 +35,6 @@ def as_tenant(tenant_id: str) -> tuple[tuple[str, str], ...]:
     return service_metadata(SECRET, tenant_id)
 
 
-async def _no_tokens(_token: str) -> Caller:
-    raise AssertionError("run headrace_identity.app too where a test uses tokens")
-
-
 def identity_stub(channel: grpc.aio.Channel) -> "IdentityServiceAsyncStub":
     """The identity service behind a channel; its asyncio form is known to the stub files alone."""
     return cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
@@ -55,7 +50,7 @@ async def running(database: str, *apps: ModuleType, **settings: object) -> Async
         app.Config(**{name: value for name, value in values.items() if name in names})
         for app, names in zip(apps, known, strict=True)
     ]
-    runner = Runner(configs[0], telemetry=telemetry.Telemetry(), resolve=_no_tokens)
+    runner = Runner(configs[0], telemetry=telemetry.Telemetry(), identity=NoIdentity())
     ready = asyncio.Event()
     try:
         for app, config in zip(apps, configs, strict=True):

@@ -31,6 +31,7 @@ from headrace.registry import Registry
 from headrace.runs import ActiveRun
 from headrace.tables import RunTable
 from headrace.tokens import Tokens
+from headrace.workspaces import Workspaces
 
 log: Final = logging.getLogger("headrace")
 
@@ -39,9 +40,9 @@ _PAGE: Final = 1_000
 
 
 class Client:
-    """One Headrace, as one tenant. Making a client does no I/O; threads may share it; it works on in forked children.
+    """One Headrace, as one tenant, in one of its workspaces. Making a client does no I/O; threads may share it; it works on in forked children.
 
-    `uri`, `token` and the environment are explained at `connect`. `ingest` sets the limits of the metric path, `policy`
+    `uri`, `token`, `workspace` and the environment are explained at `connect`. `ingest` sets the limits of the metric path, `policy`
     the patience with a server that is away.
     """
 
@@ -49,16 +50,18 @@ class Client:
         self,
         uri: str = "",
         token: str = "",
+        workspace: str = "",
         *,
         ingest: IngestSettings | None = None,
         policy: retry.Policy = retry.DEFAULT,
     ) -> None:
-        self.connection = Connection(uri, token, policy=policy)
+        self.connection = Connection(uri, token, workspace, policy=policy)
         self.artifacts: Artifacts = Artifacts(self.connection)
         self.registry: Registry = Registry(self.connection)
         self.deployments: Deployments = Deployments(self.connection)
         self.events: Events = Events(self.connection)
         self.tokens: Tokens = Tokens(self.connection)
+        self.workspaces: Workspaces = Workspaces(self.connection)
         self._settings = ingest or IngestSettings()
         self._sender = Sender(self._settings)
         self._experiment_id = ""

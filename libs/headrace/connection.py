@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -39,12 +40,14 @@ PageA = TypeVar("PageA", bound=_HasNextPage)
 S = TypeVar("S")
 
 DEFAULT_URI: Final = "http://127.0.0.1:8080"
+DEFAULT_WORKSPACE: Final = "default"
 WELL_KNOWN: Final = "/.well-known/headrace"
 CALL_S: Final = 30.0
 """Default deadline of one attempt of a unary call."""
 
 _DISCOVERY_S: Final = 5.0
 _FRESH_S: Final = 1.0  # a discovery younger than this is not repeated after a failure
+_WORKSPACE: Final = re.compile(r"[a-z0-9-]{2,63}")
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 8 << 20),
@@ -59,10 +62,13 @@ _OPTIONS: Final = (
 class Connection:
     """The way to one Headrace. Making one does no I/O; threads may share it; a forked child opens its own channels."""
 
-    def __init__(self, uri: str = "", token: str = "", *, policy: retry.Policy = retry.DEFAULT) -> None:
+    def __init__(
+        self, uri: str = "", token: str = "", workspace: str = "", *, policy: retry.Policy = retry.DEFAULT
+    ) -> None:
         self.uri = (uri or os.environ.get("HEADRACE_URI", "") or DEFAULT_URI).rstrip("/")
         self._parts = _checked(self.uri)
         self._token = token or os.environ.get("HEADRACE_TOKEN", "")
+        self.workspace = _workspace(workspace or os.environ.get("HEADRACE_WORKSPACE", ""))
         self.policy = policy
         self._reached = False
         self._addresses: dict[str, str] = {}
@@ -183,10 +189,11 @@ class Connection:
         return _is_loopback(self._parts.hostname)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every call: the token, and the trace under way if there is one."""
+        """What goes with every call: the token, the workspace, and the trace under way if there is one."""
         token = (("authorization", f"Bearer {self._token}"),) if self._token else ()
+        known = token if self.workspace == DEFAULT_WORKSPACE else (*token, ("x-headrace-workspace", self.workspace))
         traceparent = tracing.traceparent()
-        return (*token, ("traceparent", traceparent)) if traceparent else token
+        return (*known, ("traceparent", traceparent)) if traceparent else known
 
     def failure(self, error: grpc.RpcError) -> errors.HeadraceError:
         """The typed error of a failed call. After a broken connection the services are looked for anew."""
@@ -257,6 +264,15 @@ def _checked(uri: str) -> SplitResult:
     if parts.scheme.startswith("grpc") and not parts.port:
         raise errors.InvalidRequest(f"{uri!r} lacks the port: grpc://host:port")
     return parts
+
+
+def _workspace(name: str) -> str:
+    if not _WORKSPACE.fullmatch(name or DEFAULT_WORKSPACE):
+        raise errors.InvalidRequest(
+            f'workspace: must be 2 to 63 lower-case letters, digits and "-", got {name!r:.80} (HEADRACE_WORKSPACE, or'
+            " the argument of connect)"
+        )
+    return name or DEFAULT_WORKSPACE
 
 
 def _discover(uri: str, parts: SplitResult) -> dict[str, str]:

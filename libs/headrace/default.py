@@ -44,18 +44,18 @@ class _Default:
 _default: Final = _Default()
 
 
-def connect(uri: str = "", token: str = "", *, ingest: IngestSettings | None = None) -> "Client":
+def connect(uri: str = "", token: str = "", workspace: str = "", *, ingest: IngestSettings | None = None) -> "Client":
     """Makes a client, sees that a Headrace answers, and makes it the one that the functions of `headrace` use.
 
     `uri` is `http://host:port` of the gateway, or `grpc://host:port` of one address that serves all; where it is empty
-    HEADRACE_URI says it, else it is http://127.0.0.1:8080. `token` likewise: HEADRACE_TOKEN, else none. With `https` and
-    `grpcs`, all calls are encrypted. Without a call of `connect`, the first function called makes such a client.
+    HEADRACE_URI says it, else it is http://127.0.0.1:8080. `token` likewise: HEADRACE_TOKEN, else none;
+    and `workspace`: HEADRACE_WORKSPACE, else "default". With `https` and `grpcs`, all calls are encrypted. Without a call of `connect`, the first function called makes such a client.
 
     Raises Unavailable when nobody answers within 2 s, Unsupported when it is not a Headrace that answers.
     """
     from headrace.client import Client  # noqa: PLC0415 - as above
 
-    client = Client(uri, token, ingest=ingest)
+    client = Client(uri, token, workspace, ingest=ingest)
     client.connection.check()
     _default.put(client)
     return client

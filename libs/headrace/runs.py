@@ -370,7 +370,7 @@ class ActiveRun:
         if not settings.spool_bytes or not supported():
             raise error
         folder = directory(settings.spool_dir)
-        journal = Journal(folder, self.id, self._connection.uri, settings.spool_bytes, whole=False)
+        journal = Journal(folder, self.id, self._connection, settings.spool_bytes, whole=False)
         journal.add(request)
         return journal
 

@@ -21,7 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from headrace_kit import config, rpc, telemetry
-from headrace_kit.auth import Authenticator, Resolve, resolve_by
+from headrace_kit.auth import Authenticator, Identity, RemoteIdentity
 from headrace_kit.bus import Bus, Producer
 
 log = logging.getLogger(__name__)
@@ -82,12 +82,12 @@ C = TypeVar("C", bound=config.ServiceConfig)
 class Runner:
     """One process: its gRPC server and everything behind it. Use `run` once."""
 
-    def __init__(self, settings: config.ServiceConfig, *, telemetry: telemetry.Telemetry, resolve: Resolve) -> None:
+    def __init__(self, settings: config.ServiceConfig, *, telemetry: telemetry.Telemetry, identity: Identity) -> None:
         self.telemetry = telemetry
         self.address = ""
         """Where the gRPC server listens, once `run` said so."""
         self._settings = settings
-        self._authenticate = Authenticator(settings.auth, settings.service_secret, resolve)
+        self._authenticate = Authenticator(settings.auth, settings.service_secret, identity)
         self._servicers: list[rpc.Servicer] = []
         self._resources: list[Resource] = []
         self._workers: list[Background] = []
@@ -143,9 +143,9 @@ class Runner:
         """Adds a gRPC service."""
         self._servicers.append(servicer)
 
-    def resolve_tokens(self, resolve: Resolve) -> None:
+    def identify_by(self, identity: Identity) -> None:
         """Asks the identity service of this very process, instead of calling it."""
-        self._authenticate = Authenticator(self._settings.auth, self._settings.service_secret, resolve)
+        self._authenticate = Authenticator(self._settings.auth, self._settings.service_secret, identity)
 
     def check(self, check: Callable[[], Awaitable[None]]) -> None:
         """Called every two seconds; while it raises, health says NOT_SERVING."""
@@ -283,7 +283,7 @@ async def _run(name: str, settings: C, start: Callable[[C, Runner], Awaitable[An
     runner = Runner(
         settings,
         telemetry=telemetry.configure(f"headrace-{name}", os.environ),
-        resolve=resolve_by(identity, settings.service_secret),
+        identity=RemoteIdentity(identity, settings.service_secret),
     )
     runner.stop_on_signals()
     try:

@@ -172,7 +172,8 @@ class Edge(grpc.aio.ServerInterceptor):
     async def _authorized(self, call: "_Call") -> tenancy.Caller:
         if call.access.role == access_pb2.ROLE_PUBLIC:
             return tenancy.Caller("", access_pb2.ROLE_PUBLIC)
-        who = await self._authenticate(call.metadata)
+        of_tenant = call.access.resource == access_pb2.RESOURCE_TENANT
+        who = await self._authenticate(call.metadata, of_tenant=of_tenant)
         if who is None:
             raise DomainError(
                 error_reason_pb2.ERROR_REASON_TOKEN_MISSING,

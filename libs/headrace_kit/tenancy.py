@@ -15,6 +15,7 @@ class Caller:
     """What the credentials of a request say."""
 
     tenant_id: str
+    """Whose resources it sees; of a call that names a workspace, as `workspaces.within` says."""
     role: Role
     token_id: str = ""
 

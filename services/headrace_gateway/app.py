@@ -15,8 +15,8 @@ from headrace_gateway.mlflow.table import ROUTES
 from headrace_gateway.pages import Pages
 from headrace_gateway.router import RouteFollower, Router, Routes
 from headrace_gateway.services import Services, public_addresses
-from headrace_gateway.web import HostGuard, HttpFront
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, Authenticator, resolve_by, token_invalid
+from headrace_gateway.web import HostGuard, HttpFront, workspace_of
+from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, WORKSPACE, Authenticator, RemoteIdentity, token_invalid
 from headrace_kit.config import ServiceConfig, is_loopback, setting
 from headrace_kit.errors import DomainError
 from headrace_kit.lifecycle import Runner
@@ -52,7 +52,7 @@ async def start(config: Config, runner: Runner) -> HttpFront:
     """Wires the gateway into the process; its address is known once the runner serves."""
     services = await runner.resource(Services(config))
     authenticate = Authenticator(
-        config.auth, config.service_secret, resolve_by(services.channel("identity"), config.service_secret)
+        config.auth, config.service_secret, RemoteIdentity(services.channel("identity"), config.service_secret)
     )
     routes = Routes()
     await runner.resource(RouteFollower(services, config.service_secret, routes))
@@ -81,7 +81,7 @@ def _caller_by(authenticate: Authenticator) -> Callable[[Request], Awaitable[Cal
         authorization = request.headers.get(AUTHORIZATION, "")
         if authorization.partition(" ")[2].startswith(SERVICE_PREFIX):
             raise token_invalid("services call one another over gRPC, not through the gateway")
-        who = await authenticate({AUTHORIZATION: authorization})
+        who = await authenticate({AUTHORIZATION: authorization, WORKSPACE: workspace_of(request.headers)})
         if who is None:
             raise DomainError(
                 error_reason_pb2.ERROR_REASON_TOKEN_MISSING, 'no token: send "Authorization: Bearer <token>"'

@@ -18,9 +18,10 @@ from starlette.responses import Response
 
 from headrace.api.common.v1 import access_pb2
 from headrace_gateway.services import DESCRIPTORS, Services
-from headrace_gateway.web import body_of
+from headrace_gateway.web import body_of, workspace_of
 from headrace_kit import rpc
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX
+from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, workspace_metadata
+from headrace_kit.errors import DomainError
 from headrace_kit.rpc import MAX_MESSAGE_BYTES
 from headrace_kit.telemetry import TRACEPARENT
 
@@ -78,6 +79,8 @@ class ConnectDoor:
             return await self._exchange(request)
         except _Refused as refused:
             return _error(refused.code, refused.message, [], http=refused.http, headers=refused.headers)
+        except DomainError as error:
+            return _error(error.code, error.message, error.details())
         except grpc.aio.AioRpcError as error:
             status = rpc.status_of_call(error) or status_pb2.Status(message=error.details() or "")
             return _error(error.code(), status.message, list(status.details))
@@ -120,6 +123,7 @@ class ConnectDoor:
                 grpc.StatusCode.UNAUTHENTICATED, "services call one another over gRPC, not through the gateway"
             )
         metadata = [(name, request.headers[name]) for name in _FORWARDED if name in request.headers]
+        metadata += workspace_metadata(workspace_of(request.headers))
         call: Any = self._services.channel(method.service).unary_unary(method.path)
         return bytes(await call(body, metadata=metadata, timeout=_timeout(request)))
 

@@ -121,9 +121,7 @@ class Router:
         try:
             who = await self._caller(request)
         except DomainError as error:
-            if error.code is grpc.StatusCode.UNAUTHENTICATED:
-                return _refusal(401, "UNAUTHENTICATED", error.message, {"www-authenticate": "Bearer"})
-            return _refusal(503, "TEMPORARILY_UNAVAILABLE", error.message, {"retry-after": "1"})
+            return _unknown(error)
         body = await body_of(request, MAX_BODY_BYTES)
         if body is None:
             return _refusal(413, "REQUEST_LIMIT_EXCEEDED", f"the body may have at most {MAX_BODY_BYTES} bytes")
@@ -178,6 +176,19 @@ class Router:
             self._answered.add(key)
             return getattr(route, "traceparent", "") or headers.get(TRACEPARENT, "")
         return headers.get(TRACEPARENT, "")
+
+
+def _unknown(error: DomainError) -> Response:
+    """Nobody could be made out who calls, or there is no such workspace."""
+    match error.code:
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return _refusal(401, "UNAUTHENTICATED", error.message, {"www-authenticate": "Bearer"})
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return _refusal(400, "INVALID_PARAMETER_VALUE", error.message)
+        case grpc.StatusCode.NOT_FOUND:
+            return _refusal(404, "RESOURCE_DOES_NOT_EXIST", error.message)
+        case _:
+            return _refusal(503, "TEMPORARILY_UNAVAILABLE", error.message, {"retry-after": "1"})
 
 
 def _refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -12,7 +13,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from headrace_kit import workspaces
+from headrace_kit.auth import WORKSPACE
 from headrace_kit.config import is_loopback
+
+_WORKSPACE_OF_MLFLOW: Final = "x-mlflow-workspace"
 
 
 async def body_of(request: Request, most: int) -> bytes | None:
@@ -25,6 +30,17 @@ async def body_of(request: Request, most: int) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
+
+
+def workspace_of(headers: Headers) -> str:
+    """The workspace that a request names, by Headrace's header or MLflow's; the default one where it names none.
+
+    Raises InvalidField for what can be no name.
+    """
+    for header in (WORKSPACE, _WORKSPACE_OF_MLFLOW):
+        if name := headers.get(header, "").strip():
+            return workspaces.checked(name, header)
+    return workspaces.DEFAULT
 
 
 class HostGuard:

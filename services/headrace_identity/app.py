@@ -6,6 +6,7 @@ from typing import Final
 from headrace.api.identity.v1 import identity_service_pb2
 from headrace.api.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from headrace_identity import store
+from headrace_identity.contents import Contents
 from headrace_identity.service import IdentityService
 from headrace_kit.config import ServiceConfig, setting
 from headrace_kit.db import Database, worker_role
@@ -40,8 +41,9 @@ async def start(config: Config, runner: Runner) -> None:
             role=worker_role(SCHEMA.name),
         )
     )
-    service = IdentityService(db, everyone, config.token_key or config.service_secret)
-    runner.resolve_tokens(service.resolve)
+    contents = await runner.resource(Contents(config.tracking, config.registry, config.service_secret))
+    service = IdentityService(db, everyone, config.token_key or config.service_secret, contents.of)
+    runner.identify_by(service)
     runner.check(db.check)
     runner.serve(
         Servicer(

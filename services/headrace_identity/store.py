@@ -13,6 +13,9 @@ from headrace_kit.errors import DomainError
 
 CONSTRAINTS: Final[Constraints] = {
     "tenants_pkey": lambda: DomainError(error_reason_pb2.ERROR_REASON_TENANT_EXISTS, "a tenant with this id exists"),
+    "workspaces_pkey": lambda: DomainError(
+        error_reason_pb2.ERROR_REASON_WORKSPACE_EXISTS, "a workspace with this name exists"
+    ),
     "tokens_tenant": lambda: DomainError(error_reason_pb2.ERROR_REASON_TENANT_NOT_FOUND, "no such tenant"),
 }
 
@@ -37,6 +40,17 @@ class TokenRow:
     create_time: datetime
     expire_time: datetime | None
     revoke_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRow:
+    """A row of `workspaces`."""
+
+    tenant_id: str
+    name: str
+    description: str
+    default_artifact_root: str
+    create_time: datetime
 
 
 async def ensure_tenant(conn: Connection, tenant_id: str, display_name: str) -> None:
@@ -119,3 +133,78 @@ async def find_token(conn: Connection, digest: bytes) -> TokenRow | None:
             {"digest": digest},
         )
         return await cursor.fetchone()
+
+
+async def ensure_workspace(conn: Connection, row: WorkspaceRow) -> None:
+    """Makes the workspace where it is missing."""
+    await conn.execute(
+        "INSERT INTO identity.workspaces (tenant_id, name, description, default_artifact_root, create_time)"
+        " VALUES (%(tenant)s, %(name)s, %(description)s, %(root)s, %(created)s) ON CONFLICT DO NOTHING",
+        _values(row),
+    )
+
+
+async def insert_workspace(conn: Connection, row: WorkspaceRow) -> None:
+    """Breaks `workspaces_pkey` when it exists."""
+    await conn.execute(
+        "INSERT INTO identity.workspaces (tenant_id, name, description, default_artifact_root, create_time)"
+        " VALUES (%(tenant)s, %(name)s, %(description)s, %(root)s, %(created)s)",
+        _values(row),
+    )
+
+
+async def find_workspace(conn: Connection, name: str) -> WorkspaceRow | None:
+    """A workspace of the transaction's tenant."""
+    async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
+        await cursor.execute(
+            "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
+            " WHERE name = %(name)s",
+            {"name": name},
+        )
+        return await cursor.fetchone()
+
+
+async def lock_workspace(conn: Connection, name: str) -> WorkspaceRow | None:
+    """As `find_workspace`, for a change."""
+    async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
+        await cursor.execute(
+            "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
+            " WHERE name = %(name)s FOR UPDATE",
+            {"name": name},
+        )
+        return await cursor.fetchone()
+
+
+async def list_workspaces(conn: Connection, after: str, limit: int) -> list[WorkspaceRow]:
+    """Workspaces of the transaction's tenant behind this name."""
+    async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
+        await cursor.execute(
+            "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
+            ' WHERE name COLLATE "C" > %(after)s ORDER BY name COLLATE "C" LIMIT %(limit)s',
+            {"after": after, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+async def update_workspace(conn: Connection, row: WorkspaceRow) -> None:
+    """What may change of it."""
+    await conn.execute(
+        "UPDATE identity.workspaces SET description = %(description)s, default_artifact_root = %(root)s"
+        " WHERE name = %(name)s",
+        {"name": row.name, "description": row.description, "root": row.default_artifact_root},
+    )
+
+
+async def delete_workspace(conn: Connection, name: str) -> None:
+    """A workspace of the transaction's tenant."""
+    await conn.execute("DELETE FROM identity.workspaces WHERE name = %(name)s", {"name": name})
+
+
+def _values(row: WorkspaceRow) -> dict[str, object]:
+    return {
+        "tenant": row.tenant_id,
+        "name": row.name,
+        "description": row.description,
+        "root": row.default_artifact_root,
+        "created": row.create_time,
+    }

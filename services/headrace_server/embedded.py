@@ -17,10 +17,10 @@ import psycopg
 from psycopg import conninfo
 
 from headrace_kit import config, migrate, telemetry
+from headrace_kit.auth import NoIdentity
 from headrace_kit.bus.choose import ensure_all_topics
 from headrace_kit.lifecycle import Runner
 from headrace_kit.pgserver import EmbeddedPostgres
-from headrace_kit.tenancy import Caller
 from headrace_server import services
 from headrace_server.schemas import SCHEMAS
 
@@ -137,9 +137,7 @@ def _secret(path: Path) -> str:
 async def _serve(values: dict[str, Any], ready: Callable[[Runner], None]) -> None:
     apps = {name: services.app(name) for name in services.NAMES}
     configs = {name: _config(app.Config, values) for name, app in apps.items()}
-    runner = Runner(
-        configs["identity"], telemetry=telemetry.configure("headrace", os.environ), resolve=_identity_is_here
-    )
+    runner = Runner(configs["identity"], telemetry=telemetry.configure("headrace", os.environ), identity=NoIdentity())
     runner.stop_on_signals()
     try:
         await asyncio.to_thread(ensure_all_topics, configs["identity"])
@@ -159,10 +157,6 @@ def _config(kind: type[config.ServiceConfig], values: dict[str, Any]) -> config.
     environ = {k: v for k, v in os.environ.items() if k.removeprefix(config.PREFIX).lower() not in values}
     base = config.read(kind, environ)
     return config.checked(dataclasses.replace(base, **{k: v for k, v in values.items() if k in names}))
-
-
-async def _identity_is_here(_token: str) -> Caller:
-    raise RuntimeError("the identity service of this process resolves tokens itself")
 
 
 def _ready(runner: Runner, options: Options, started: float, say: Callable[[str], None]) -> None:

@@ -13,10 +13,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from fix_services import SECRET, Running, identity_stub, running
 from headrace.api.common.v1 import access_pb2
 from headrace.api.deployment.v1 import route_service_pb2
+from headrace.api.identity.v1 import identity_pb2
 from headrace.api.identity.v1 import identity_service_pb2 as identity_pb
 from headrace_gateway.services import DESCRIPTORS
 from headrace_kit import rpc
-from headrace_kit.auth import service_metadata
+from headrace_kit.auth import WORKSPACE, service_metadata
 from headrace_kit.bus.choose import ensure_all_topics
 from headrace_kit.config import ServiceConfig
 from headrace_server.services import NAMES
@@ -99,6 +100,35 @@ async def test_every_method_lets_in_whom_its_proto_says(database: str, tmp_path:
                     wrong.append(f"{method.full_name} keeps role {role} out: {code}")
                 if code == grpc.StatusCode.INTERNAL:
                     wrong.append(f"{method.full_name} fails on an empty request")
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_every_method_but_the_tenants_asks_for_the_workspace(database: str, tmp_path: Path) -> None:
+    wrong: list[str] = []
+    async with everything(database, tmp_path) as services:
+        identity = identity_stub(services.channel)
+        admin = identity_pb.CreateTokenRequest(name="matrix", role=access_pb2.ROLE_ADMIN)
+        made = await identity.CreateToken(admin, metadata=service_metadata(SECRET, "bakery"))
+        outside = (("authorization", f"Bearer {made.secret}"),)
+        await identity.CreateWorkspace(
+            identity_pb.CreateWorkspaceRequest(workspace=identity_pb2.Workspace(name="oven")), metadata=outside
+        )
+        for method in METHODS:
+            access = rpc.access_of(method)
+            if access.role == access_pb2.ROLE_SERVICE:
+                continue
+            known = await outcome(services, method, (*outside, (WORKSPACE, "oven")), let_in=True)
+            if known in {*KEPT_OUT, grpc.StatusCode.INTERNAL}:
+                wrong.append(f"{method.full_name} in a workspace: {known}")
+            if access.resource == access_pb2.RESOURCE_TENANT:
+                without = await outcome(services, method, outside, let_in=True)
+                unknown = await outcome(services, method, (*outside, (WORKSPACE, "attic")), let_in=True)
+                if without != unknown:
+                    wrong.append(f"{method.full_name} heeds the workspace: {unknown} for {without}")
+            else:
+                unknown = await outcome(services, method, (*outside, (WORKSPACE, "attic")), let_in=False)
+                if unknown != grpc.StatusCode.NOT_FOUND:
+                    wrong.append(f"{method.full_name} answers in a workspace that is none: {unknown}")
     assert not wrong, "\n".join(wrong)
 
 

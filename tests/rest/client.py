@@ -312,6 +312,50 @@ def projects() -> None:
     assert found.data.params["heat"] == "180"
 
 
+@part
+def workspaces() -> None:
+    """The same names in two workspaces, each with runs, files and a model of its own."""
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    teams = {f"team-{letter}-{MARK}": c for letter, c in (("a", 0.1), ("b", 10.0))}
+    run_ids: dict[str, str] = {}
+    try:
+        for team, c in teams.items():
+            assert mlflow.create_workspace(team, description=f"C is {c}").description == f"C is {c}"
+            mlflow.set_workspace(team)
+            mlflow.set_experiment("flowers")
+            fitted = LogisticRegression(C=c, max_iter=200).fit(x, y)
+            with mlflow.start_run(run_name="same") as run:
+                run_ids[team] = run.info.run_id
+                mlflow.log_metric("c", c)
+                mlflow.log_text(team, "notes/team.txt")
+                mlflow.sklearn.log_model(fitted, name="judge", registered_model_name="judge", **PINNED)
+            MlflowClient().set_registered_model_alias("judge", "best", 1)
+            assert f"/workspaces/{team}/" in run.info.artifact_uri
+        for team, c in teams.items():
+            mlflow.set_workspace(team)
+            assert mlflow.get_experiment_by_name("flowers").workspace == team
+            assert list(mlflow.search_runs(experiment_names=["flowers"])["metrics.c"]) == [c]
+            assert mlflow.artifacts.load_text(f"runs:/{run_ids[team]}/notes/team.txt") == team
+            assert mlflow.sklearn.load_model("models:/judge@best").get_params()["C"] == c
+            assert [one.version for one in MlflowClient().search_model_versions("name = 'judge'")] == ["1"]
+        mlflow.set_workspace(None)
+        refused(lambda: MlflowClient().get_run(run_ids[team]), "RESOURCE_DOES_NOT_EXIST")
+        refused(lambda: MlflowClient().get_registered_model("judge"), "RESOURCE_DOES_NOT_EXIST")
+        assert {one.name for one in mlflow.list_workspaces()} >= {*teams, "default"}
+        assert mlflow.update_workspace(team, description="sharp").description == "sharp"
+        assert mlflow.get_workspace(team).description == "sharp"
+        empty = f"empty-{MARK}"
+        mlflow.create_workspace(empty)
+        mlflow.delete_workspace(empty)
+        refused(lambda: mlflow.get_workspace(empty), "RESOURCE_DOES_NOT_EXIST")
+        refused(lambda: mlflow.create_workspace(team), "RESOURCE_ALREADY_EXISTS")
+        mlflow.set_workspace(f"nobody-{MARK}")
+        refused(mlflow.search_experiments, "RESOURCE_DOES_NOT_EXIST")
+    finally:
+        mlflow.set_workspace(None)
+        mlflow.set_experiment(f"client-{MARK}")
+
+
 def main() -> None:
     """Runs the parts named, or all."""
     mlflow.set_experiment(f"client-{MARK}")

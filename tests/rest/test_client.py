@@ -21,6 +21,7 @@ _PARTS: Final = (
     "system_metrics",
     "evaluation",
     "projects",
+    "workspaces",
 )
 
 
@@ -34,3 +35,8 @@ def test_against_headrace_up(servers: dict[Name, Rest], mlflow_python: Path) -> 
 def test_against_the_services_apart(platform: Platform, mlflow_python: Path) -> None:
     said = run_client(mlflow_python, platform.uri, _CLIENT)
     assert [line.partition(":")[0] for line in said.splitlines() if line.endswith(" s")] == list(_PARTS)
+
+
+@pytest.mark.timeout(600)
+def test_workspaces_against_mlflow_itself(divided_servers: dict[Name, Rest], mlflow_python: Path) -> None:
+    assert "workspaces: " in run_client(mlflow_python, divided_servers["mlflow"].uri, _CLIENT, "workspaces")

@@ -1,6 +1,7 @@
 """Requests of any shape: none of them is answered with a failure of the server's own, and each refusal says why."""
 
 import json
+import re
 import typing
 from typing import Any, Final
 
@@ -71,10 +72,9 @@ def test_no_request_makes_a_failure(route: Route, servers: dict[Name, Rest], kno
     @given(given_fields=st.fixed_dictionaries({}, optional=values), in_path=texts)
     def play(given_fields: dict[str, Any], in_path: str) -> None:
         path = route.prefixes[0] + route.path
-        for name in ("model_id", "tag_key"):
-            if f"{{{name}}}" in path:
-                part = str(given_fields.pop(name, "")) or in_path
-                path = path.replace(f"{{{name}}}", httpx_safe(part))
+        for name in re.findall(r"\{(\w+)\}", path):
+            part = str(given_fields.pop(name, "")) or in_path
+            path = path.replace(f"{{{name}}}", httpx_safe(part))
         for verb in route.verbs.split():
             if verb == "GET":
                 plain = {name: value for name, value in given_fields.items() if not isinstance(value, dict)}

@@ -1,11 +1,11 @@
 """The drain of a process whose threads do not end."""
 
 import time
-from typing import NoReturn
 
 import pytest
 
 from headrace_kit import lifecycle, telemetry
+from headrace_kit.auth import NoIdentity
 from headrace_kit.config import ServiceConfig
 from headrace_kit.lifecycle import Runner
 
@@ -28,13 +28,9 @@ class Stuck:
 async def test_stuck_workers_share_the_time_of_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_JOIN_S", 0.2)
     runner = Runner(
-        ServiceConfig(service_secret="s"), telemetry=telemetry.configure("headrace-test", {}), resolve=_nobody
+        ServiceConfig(service_secret="s"), telemetry=telemetry.configure("headrace-test", {}), identity=NoIdentity()
     )
     stuck = [runner.worker(Stuck()) for _ in range(5)]
     await runner.drain()
     assert sum(seconds for each in stuck for seconds in each.waited) <= 0.2
     assert all(each.waited for each in stuck)
-
-
-async def _nobody(token: str) -> NoReturn:
-    raise AssertionError(token)

@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_server(commands)
     _add_resources(commands)
     _add_tokens(commands)
+    _add_workspaces(commands)
     events = _group(commands, "events", "facts as they happen")
     _asking(
         events,
@@ -172,6 +173,15 @@ def _add_tokens(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     _asking(tokens, "list", resources.list_tokens, "list tokens, without secrets")
     _asking(tokens, "revoke", resources.revoke_token, "end one", (("token_id",), {"metavar": "TOKEN_ID"}))
+
+
+def _add_workspaces(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    workspaces = _group(commands, "workspaces", "parts of this tenant in which names are apart")
+    name: Argument = (("name",), {"help": '2 to 63 lower-case letters, digits and "-"'})
+    about: Argument = (("--description",), {"default": "", "metavar": "TEXT", "help": "what it is for"})
+    _asking(workspaces, "create", resources.create_workspace, "make one; for admins", name, about)
+    _asking(workspaces, "list", resources.list_workspaces, "list workspaces")
+    _asking(workspaces, "delete", resources.delete_workspace, "delete an empty one; for admins", name)
 
 
 def _group(

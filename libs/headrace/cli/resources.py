@@ -221,5 +221,39 @@ def revoke_token(args: argparse.Namespace) -> int:
     return 0
 
 
+def create_workspace(args: argparse.Namespace) -> int:
+    """Makes a workspace."""
+    with Client(args.uri) as client:
+        made = client.workspaces.create(args.name, args.description)
+    if args.json:
+        print_json(made)
+    else:
+        print(f"made {made.name}; HEADRACE_WORKSPACE={made.name} works in it")
+    return 0
+
+
+def list_workspaces(args: argparse.Namespace) -> int:
+    """Workspaces of the tenant."""
+    with Client(args.uri) as client:
+        found = client.workspaces.list()
+    if args.json:
+        print_json(found)
+        return 0
+    rows = [(w.name, w.description, w.default_artifact_root, w.create_time) for w in found]
+    print_table(("name", "description", "artifact_root", "created"), rows, "no workspaces")
+    return 0
+
+
+def delete_workspace(args: argparse.Namespace) -> int:
+    """Deletes an empty workspace."""
+    with Client(args.uri) as client:
+        client.workspaces.delete(args.name)
+    if args.json:
+        print_json({"deleted": args.name})
+    else:
+        print(f"deleted {args.name}")
+    return 0
+
+
 def _aliases(aliases: Mapping[str, int]) -> str:
     return ", ".join(f"{alias}={version}" for alias, version in aliases.items())

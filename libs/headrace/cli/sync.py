@@ -20,10 +20,11 @@ def sync(args: argparse.Namespace) -> int:
         if not args.json:
             print(line, file=sys.stderr)
 
+    def connect(uri: str, workspace: str) -> Client:
+        return Client(args.uri or uri, workspace=workspace, policy=policy)
+
     policy = retry.Policy(patience_s=args.patience)
-    done = list(
-        sync_folder(directory(args.spool), lambda uri: Client(args.uri or uri, policy=policy), args.patience, tell)
-    )
+    done = list(sync_folder(directory(args.spool), connect, args.patience, tell))
     if args.json:
         print_json(done)
     else:

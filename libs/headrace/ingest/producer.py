@@ -67,7 +67,8 @@ class Producer:
         self.mark = ALWAYS
         self.closed = False
         self._changed = threading.Condition()
-        self._overflow = Overflow(Owner(self._run_id, producer_id.hex(), self._connection.uri), self._settings)
+        to = self._connection
+        self._overflow = Overflow(Owner(self._run_id, producer_id.hex(), to.uri, to.workspace), self._settings)
         self._outbox = Outbox(self._overflow.load)
         opening = OpenStream(run_id=self._run_id, producer_id=producer_id)
         self._stream = Stream(opening, self._connection, self._changed, self)

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from headrace import errors
 from headrace.api.tracking.v1.metrics_pb2 import Frame
+from headrace.connection import DEFAULT_WORKSPACE
 from headrace.ingest.recordfile import RecordFile
 from headrace.ingest.recordfile import supported as supported  # noqa: PLC0414 - whether there is a spool at all
 
@@ -25,6 +26,7 @@ class Owner:
     producer_id: str
     """In hexadecimal."""
     uri: str
+    workspace: str = DEFAULT_WORKSPACE
 
 
 def directory(chosen: str = "") -> Path:

@@ -33,11 +33,11 @@ class Synced:
 
 
 def sync_file(
-    path: Path, connect: Callable[[str], Connection], patience_s: float, tell: Callable[[str], None]
+    path: Path, connect: Callable[[str, str], Connection], patience_s: float, tell: Callable[[str], None]
 ) -> Synced:
     """Sends one file with the ids and seqs of the process that made it, so that nothing is doubled; then deletes it.
 
-    A file that a living process uses, or another sync, is left alone. `connect(uri)` is the way to the server it is for;
+    A file that a living process uses, or another sync, is left alone. `connect(uri, workspace)` is the way to the server it is for;
     `tell` gets a line of progress now and then. Gives up, and leaves the file, when no acknowledgement came for
     `patience_s`, or the server will not have the points.
     """
@@ -48,7 +48,7 @@ def sync_file(
         spool.remove()
         return Synced(str(path), spool.owner.run_id, 0, 0, "sent", "")
     settings = IngestSettings(spool_bytes=0)
-    connection = connect(spool.owner.uri)
+    connection = connect(spool.owner.uri, spool.owner.workspace)
     sender = Sender(settings)
     producer = Producer.adopting(spool, connection, sender, settings)
     try:

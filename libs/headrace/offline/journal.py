@@ -16,6 +16,7 @@ from headrace import errors, forks
 from headrace.api.artifacts.v1.artifact_service_pb2 import UploadHeader
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as wire
+from headrace.connection import DEFAULT_WORKSPACE, Connection
 from headrace.ingest.frames import key_problem
 from headrace.ingest.recordfile import RecordFile
 
@@ -42,11 +43,11 @@ class Journal:
     `whole` says that the run began here: nobody but this process and its children knows of it.
     """
 
-    def __init__(self, folder: Path, run_id: str, uri: str, most_bytes: int, *, whole: bool) -> None:
+    def __init__(self, folder: Path, run_id: str, to: Connection, most_bytes: int, *, whole: bool) -> None:
         self.run_id = run_id
         self.closed = False
         self._folder = folder
-        self._uri = uri
+        self._to = {"uri": to.uri, "workspace": to.workspace}
         self._most_bytes = most_bytes
         self._whole = whole
         self._params: dict[str, str] = {}
@@ -115,7 +116,7 @@ class Journal:
         if self._file is None:
             # Names sort by time: what a later process said of the run is replayed later.
             name = f"{self.run_id}-{time.time_ns():016x}-{secrets.token_hex(4)}{SUFFIX}"
-            header = {"run_id": self.run_id, "uri": self._uri, "whole": self._whole}
+            header = {"run_id": self.run_id, **self._to, "whole": self._whole}
             self._file = RecordFile.create(self._folder / name, MAGIC, header, self._most_bytes)
         return self._file
 
@@ -137,6 +138,7 @@ class LeftJournal:
         self.path = file.path
         self.run_id: Final = str(file.header["run_id"])
         self.uri: Final = str(file.header["uri"])
+        self.workspace: Final = str(file.header.get("workspace", DEFAULT_WORKSPACE))
         self.whole: Final = bool(file.header["whole"])
         self.messages: list[Message] = []
         """All but the end of the run."""

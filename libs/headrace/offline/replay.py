@@ -22,7 +22,7 @@ from headrace.offline.journal import SUFFIX as JOURNAL
 from headrace.offline.journal import LeftJournal
 from headrace.records import timestamp
 
-Connect = Callable[[str], Client]
+Connect = Callable[[str, str], Client]
 Tell = Callable[[str], None]
 
 _EVERY: Final = 100  # records between two lines of progress
@@ -40,7 +40,7 @@ def sync_folder(folder: Path, connect: Connect, patience_s: float, tell: Tell) -
 
     A run is made first, with its params, tags, inputs and files, then its points are sent, then it ends as it ended. It
     may be interrupted anywhere and repeated: what the server has already is not changed by being said again. A run
-    whose process lives is left alone. `connect(uri)` makes the client of the server that a file is for; `tell` gets a
+    whose process lives is left alone. `connect(uri, workspace)` makes the client of the server that a file is for; `tell` gets a
     line of progress now and then.
     """
     runs: dict[str, list[Path]] = {}
@@ -63,7 +63,7 @@ def _sync_run(run_id: str, paths: Sequence[Path], connect: Connect, patience_s: 
                 yield from (Synced(str(each), run_id, 0, 0, "in use", why) for each in paths)
                 return
             journals.append(journal)
-    replays = [Replay(journal, connect(journal.uri), tell) for journal in journals]
+    replays = [Replay(journal, connect(journal.uri, journal.workspace), tell) for journal in journals]
     try:
         yield from _in_order(replays, points, connect, patience_s, tell)
     finally:
@@ -85,7 +85,7 @@ def _in_order(
         if stays:
             yield Synced(str(path), replays[0].journal.run_id, 0, 0, "failed", f"its run could not be made: {stays}")
             continue
-        done = sync_file(path, lambda uri: connect(uri).connection, patience_s, tell)
+        done = sync_file(path, lambda uri, workspace: connect(uri, workspace).connection, patience_s, tell)
         if done.state != "sent":
             stays = f"points of the run are still in {path}"
         yield done

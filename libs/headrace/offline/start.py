@@ -30,7 +30,7 @@ def offline_run(
     else:
         run = begin.run
     folder = directory(settings.spool_dir)
-    journal = Journal(folder, run.run_id, connection.uri, settings.spool_bytes, whole=new)
+    journal = Journal(folder, run.run_id, connection, settings.spool_bytes, whole=new)
     if new and experiment:
         journal.add(wire.CreateExperimentRequest(name=experiment))
     journal.add(begin)

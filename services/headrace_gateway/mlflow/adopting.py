@@ -39,7 +39,7 @@ async def logged_model(calls: Calls, source: str, model_id: str) -> str:
         place = Place(artifacts_pb2.Owner(run_id=of_run["run"]), artifacts.safe(of_run["path"] or ""))
         return await _adopted(calls, place)
     if in_store := _IN_STORE.fullmatch(source):
-        place = artifacts.place(in_store["path"])
+        place = artifacts.place(calls, in_store["path"])
         return place.owner.model_id or await _adopted(calls, place)
     return ""
 

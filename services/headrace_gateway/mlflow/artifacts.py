@@ -23,6 +23,7 @@ from headrace_gateway.mlflow.wire import Answer, Request, Text
 _PART_BYTES: Final = 1 << 20
 _PAGE: Final = 10_000
 _MOST_DECODINGS: Final = 5
+_WORKSPACES: Final = "workspaces"
 _PLACE: Final = re.compile(
     r"(?:.*/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?"
 )
@@ -62,7 +63,7 @@ async def list_of_run(calls: Calls, request: List) -> Answer:
     run = runs.run_id(request.run_id)
     found = await runs.on_run(calls, run, calls.to.tracking.GetRun, tracking_service_pb2.GetRunRequest(run_id=run))
     files = await _listed(calls, Place(artifacts_pb2.Owner(run_id=run), safe(request.path)))
-    return wire.without_empty({"root_uri": runs.artifact_uri(found.run), "files": files})
+    return wire.without_empty({"root_uri": runs.artifact_uri(found.run, calls.workspace), "files": files})
 
 
 async def list_of_model(calls: Calls, request: ListOfModel) -> Answer:
@@ -79,18 +80,18 @@ async def list_of_model(calls: Calls, request: ListOfModel) -> Answer:
 
 async def list_of_proxy(calls: Calls, request: ProxyList) -> Answer:
     """As `list_of_run`, by a path of the proxy; paths are names only."""
-    files = await _listed(calls, place(request.path))
+    files = await _listed(calls, place(calls, request.path))
     return wire.without_empty({"files": [{**file, "path": file["path"].rpartition("/")[2]} for file in files]})
 
 
 async def download(calls: Calls, request: HttpRequest) -> Response:
     """The bytes of a file."""
-    return await sent(calls, place(request.path_params["path"]))
+    return await sent(calls, place(calls, request.path_params["path"]))
 
 
 async def upload(calls: Calls, request: HttpRequest) -> Response:
     """Stores the body, and nothing unless all of it came."""
-    await _store(calls, place(request.path_params["path"]), request.stream())
+    await _store(calls, place(calls, request.path_params["path"]), request.stream())
     return Response(b"{}", media_type=wire.JSON)
 
 
@@ -128,7 +129,7 @@ async def _store(calls: Calls, to: Place, content: AsyncIterator[bytes]) -> None
 
 async def delete(calls: Calls, request: HttpRequest) -> Response:
     """A file, or all that lies below a folder."""
-    where = place(request.path_params["path"])
+    where = place(calls, request.path_params["path"])
     for artifact in await below(calls, where):
         await calls(calls.to.artifacts.DeleteArtifact, pb.DeleteArtifactRequest(artifact_id=artifact.artifact_id))
     return Response(b"{}", media_type=wire.JSON)
@@ -188,9 +189,21 @@ def safe(path: str) -> str:
     raise failures.invalid(f"Invalid path: {path[:500]!r}. It is percent-encoded too many times over.")
 
 
-def place(path: str) -> Place:
-    """What `<experiment>/<run>/artifacts/...` or `<experiment>/models/<model>/artifacts/...` names. Raises Failure."""
-    named = _PLACE.fullmatch(safe(path))
+def place(calls: Calls, path: str) -> Place:
+    """What `<experiment>/<run>/artifacts/...` or `<experiment>/models/<model>/artifacts/...` names. Raises Failure.
+
+    `workspaces/<name>/` may stand before it, if it is the workspace of the request.
+    """
+    inside = safe(path)
+    first, _, rest = inside.partition("/")
+    if first == _WORKSPACES:
+        workspace, _, inside = rest.partition("/")
+        if workspace != calls.workspace:
+            raise failures.invalid(
+                f"Artifact path targets workspace '{workspace[:80]}' but the workspace specified in the request is"
+                f" '{calls.workspace}'."
+            )
+    named = _PLACE.fullmatch(inside)
     if named is None:
         raise failures.absent(
             f"There is nothing at {path[:500]!r}: files belong to runs, <experiment id>/<run id>/artifacts/...,"

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import grpc
 
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceStub
+from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 from headrace_gateway.mlflow import failures
 from headrace_gateway.services import Services
+from headrace_kit import workspaces
 
 if TYPE_CHECKING:  # these exist for type checkers only
     from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
+    from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
     from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
     from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceAsyncStub
 
@@ -34,6 +37,9 @@ class Stubs:
         self.registry: RegistryServiceAsyncStub = cast(
             "RegistryServiceAsyncStub", RegistryServiceStub(services.channel("registry"))
         )
+        self.identity: IdentityServiceAsyncStub = cast(
+            "IdentityServiceAsyncStub", IdentityServiceStub(services.channel("identity"))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Calls:
 
     to: Stubs
     metadata: tuple[tuple[str, str], ...]
+    workspace: str = workspaces.DEFAULT
 
     async def __call__(self, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
         """One unary call. Raises Failure."""

@@ -13,14 +13,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from headrace.api.common.v1 import access_pb2
-from headrace_gateway.mlflow import wire
+from headrace_gateway.mlflow import failures, wire
 from headrace_gateway.mlflow.calls import Calls, Stubs
 from headrace_gateway.mlflow.failures import STATUSES, Failure
 from headrace_gateway.mlflow.table import Route
 from headrace_gateway.services import DESCRIPTORS
-from headrace_gateway.web import body_of
+from headrace_gateway.web import body_of, workspace_of
 from headrace_kit import rpc
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX
+from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, workspace_metadata
+from headrace_kit.errors import InvalidField
 from headrace_kit.rpc import PolicyMissing
 from headrace_kit.telemetry import TRACEPARENT
 
@@ -92,7 +93,7 @@ class MlflowDoor:
         return {}, {}
 
     async def _exchange(self, door: _Door, request: HttpRequest, path: dict[str, str]) -> Response:
-        calls = Calls(self._stubs, tuple(_metadata(request)))
+        calls = _calls(self._stubs, request) if door.route.rpcs else Calls(self._stubs, ())
         given: object = request
         if door.reader is None:
             request.scope["path_params"] = path
@@ -138,6 +139,15 @@ def _reader(route: Route) -> wire.Reader[Any] | None:
 
 def _pattern(path: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>{'.+' if part[1] == 'path' else '[^/]+'})", path)
+
+
+def _calls(stubs: Stubs, request: HttpRequest) -> Calls:
+    """In the name of whoever sent the request, in the workspace that it names. Raises Failure."""
+    try:
+        workspace = workspace_of(request.headers)
+    except InvalidField as error:
+        raise failures.invalid(f"The workspace's name in {error.message}") from None
+    return Calls(stubs, (*_metadata(request), *workspace_metadata(workspace)), workspace)
 
 
 def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:

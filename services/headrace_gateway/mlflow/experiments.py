@@ -5,12 +5,14 @@ from typing import Final
 
 import grpc
 
+from headrace.api.identity.v1 import identity_service_pb2
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2 as pb
 from headrace_gateway.mlflow import failures, wire
 from headrace_gateway.mlflow.calls import A, Calls, Q
 from headrace_gateway.mlflow.failures import Failure
 from headrace_gateway.mlflow.wire import Answer, Int64, Request, Tag, Text
+from headrace_kit import workspaces
 
 MOST_RESULTS: Final = 50_000
 VIEWS: Final = {
@@ -83,6 +85,9 @@ async def create(calls: Calls, request: Create) -> Answer:
         artifact_location=request.artifact_location,
         tags={tag.key: tag.value for tag in request.tags},
     )
+    if not made.artifact_location:
+        here = identity_service_pb2.GetWorkspaceRequest(name=calls.workspace)
+        made.artifact_root = (await calls(calls.to.identity.GetWorkspace, here)).workspace.default_artifact_root
     try:
         answer = await calls(calls.to.tracking.CreateExperiment, made)
     except Failure as failure:
@@ -98,7 +103,7 @@ async def get(calls: Calls, request: ById) -> Answer:
     """Deleted ones included."""
     by_id = pb.GetExperimentRequest(experiment_id=known_id(request.experiment_id))
     answer = await _on_experiment(calls, request.experiment_id, calls.to.tracking.GetExperiment, by_id)
-    return {"experiment": shown(answer.experiment)}
+    return {"experiment": shown(answer.experiment, calls.workspace)}
 
 
 async def get_by_name(calls: Calls, request: ByName) -> Answer:
@@ -109,7 +114,7 @@ async def get_by_name(calls: Calls, request: ByName) -> Answer:
         if failure.reason == "EXPERIMENT_NOT_FOUND":
             raise failure.said(f"Could not find experiment with name '{request.experiment_name}'") from None
         raise
-    return {"experiment": shown(answer.experiment)}
+    return {"experiment": shown(answer.experiment, calls.workspace)}
 
 
 async def delete(calls: Calls, request: ById) -> Answer:
@@ -170,29 +175,31 @@ async def search(calls: Calls, request: Search) -> Answer:
             page_token=request.page_token,
         ),
     )
-    experiments = [shown(experiment) for experiment in found.experiments]
+    experiments = [shown(experiment, calls.workspace) for experiment in found.experiments]
     return wire.without_empty({"experiments": experiments, "next_page_token": found.next_page_token})
 
 
-def shown(experiment: tracking_pb2.Experiment) -> Answer:
+def shown(experiment: tracking_pb2.Experiment, workspace: str) -> Answer:
     """The experiment as MLflow has it."""
     active = experiment.lifecycle_stage == tracking_pb2.LIFECYCLE_STAGE_ACTIVE
     return wire.without_empty(
         {
             "experiment_id": experiment.experiment_id,
             "name": experiment.name,
-            "artifact_location": artifact_root(experiment),
+            "artifact_location": artifact_root(experiment, workspace),
             "lifecycle_stage": "active" if active else "deleted",
             "creation_time": experiment.create_time.ToMilliseconds(),
             "last_update_time": experiment.update_time.ToMilliseconds(),
             "tags": wire.tags(experiment.tags),
+            "workspace": workspace,
         }
     )
 
 
-def artifact_root(of: tracking_pb2.Experiment | tracking_pb2.Run | tracking_pb2.LoggedModel) -> str:
+def artifact_root(of: tracking_pb2.Experiment | tracking_pb2.Run | tracking_pb2.LoggedModel, workspace: str) -> str:
     """Below which its files are: the experiment's own location, else Headrace's store."""
-    return of.artifact_location or f"mlflow-artifacts:/{of.experiment_id}"
+    folder = "" if workspace == workspaces.DEFAULT else f"workspaces/{workspace}/"
+    return of.artifact_location or f"mlflow-artifacts:/{folder}{of.experiment_id}"
 
 
 def page_size(asked: int, most: int) -> int:

@@ -125,14 +125,14 @@ async def create(calls: Calls, request: Create) -> Answer:
         answer = await calls(calls.to.tracking.CreateLoggedModel, made)
     except Failure as failure:
         raise experiments.named(runs.named(failure, request.source_run_id), request.experiment_id) from None
-    return {"model": shown(answer.model)}
+    return {"model": shown(answer.model, calls.workspace)}
 
 
 async def get(calls: Calls, request: ById) -> Answer:
     """A deleted one only with `allow_deleted`."""
     by_id = pb.GetLoggedModelRequest(model_id=request.model_id, show_deleted=request.allow_deleted)
     answer = await _on_model(calls, request.model_id, calls.to.tracking.GetLoggedModel, by_id)
-    return {"model": shown(answer.model)}
+    return {"model": shown(answer.model, calls.workspace)}
 
 
 async def finalize(calls: Calls, request: Finalize) -> Answer:
@@ -144,7 +144,7 @@ async def finalize(calls: Calls, request: Finalize) -> Answer:
         )
     final = pb.FinalizeLoggedModelRequest(model_id=request.model_id, state=state)
     answer = await _on_model(calls, request.model_id, calls.to.tracking.FinalizeLoggedModel, final)
-    return {"model": shown(answer.model)}
+    return {"model": shown(answer.model, calls.workspace)}
 
 
 async def delete(calls: Calls, request: ById) -> Answer:
@@ -158,7 +158,7 @@ async def set_tags(calls: Calls, request: SetTags) -> Answer:
     """Adds tags and changes them."""
     tags = pb.SetLoggedModelTagsRequest(model_id=request.model_id, tags=_values(request.tags, runs.TAG_VALUE))
     answer = await _on_model(calls, request.model_id, calls.to.tracking.SetLoggedModelTags, tags)
-    return {"model": shown(answer.model)}
+    return {"model": shown(answer.model, calls.workspace)}
 
 
 async def delete_tag(calls: Calls, request: DeleteTag) -> Answer:
@@ -189,7 +189,7 @@ async def search(calls: Calls, request: Search) -> Answer:
             page_token=request.page_token,
         ),
     )
-    models = [shown(model) for model in found.models]
+    models = [shown(model, calls.workspace) for model in found.models]
     return wire.without_empty({"models": models, "next_page_token": found.next_page_token})
 
 
@@ -201,7 +201,7 @@ async def outputs(calls: Calls, request: Outputs) -> Answer:
     return {}
 
 
-def shown(model: tracking_pb2.LoggedModel) -> Answer:
+def shown(model: tracking_pb2.LoggedModel, workspace: str) -> Answer:
     """The model as MLflow has it."""
     info = wire.without_empty(
         {
@@ -210,7 +210,7 @@ def shown(model: tracking_pb2.LoggedModel) -> Answer:
             "name": model.name,
             "creation_timestamp_ms": model.create_time.ToMilliseconds(),
             "last_updated_timestamp_ms": model.update_time.ToMilliseconds(),
-            "artifact_uri": artifact_uri(model),
+            "artifact_uri": artifact_uri(model, workspace),
             "status": _STATES[model.state],
             "creator_id": model.user_id,
             "model_type": model.model_type,
@@ -226,9 +226,9 @@ def shown(model: tracking_pb2.LoggedModel) -> Answer:
     return {"info": info, "data": wire.without_empty(data)}
 
 
-def artifact_uri(model: tracking_pb2.LoggedModel) -> str:
+def artifact_uri(model: tracking_pb2.LoggedModel, workspace: str) -> str:
     """Where the model's files are."""
-    return f"{experiments.artifact_root(model).rstrip('/')}/models/{model.model_id}/artifacts"
+    return f"{experiments.artifact_root(model, workspace).rstrip('/')}/models/{model.model_id}/artifacts"
 
 
 async def _on_model(calls: Calls, model_id: str, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:

@@ -134,14 +134,14 @@ async def create(calls: Calls, request: Create) -> Answer:
         answer = await calls(calls.to.tracking.CreateRun, run)
     except Failure as failure:
         raise experiments.named(failure, request.experiment_id) from None
-    return {"run": shown(answer.run)}
+    return {"run": shown(answer.run, calls.workspace)}
 
 
 async def get(calls: Calls, request: ById) -> Answer:
     """With its data; deleted ones included."""
     run = run_id(request.run_id)
     answer = await on_run(calls, run, calls.to.tracking.GetRun, pb.GetRunRequest(run_id=run))
-    return {"run": shown(answer.run)}
+    return {"run": shown(answer.run, calls.workspace)}
 
 
 async def delete(calls: Calls, request: ById) -> Answer:
@@ -173,9 +173,9 @@ async def update(calls: Calls, request: Update) -> Answer:
         wanted.update_mask.paths.append("end_time")
     if not wanted.update_mask.paths:
         found = await on_run(calls, run, calls.to.tracking.GetRun, pb.GetRunRequest(run_id=run))
-        return {"run_info": info(found.run)}
+        return {"run_info": info(found.run, calls.workspace)}
     answer = await on_run(calls, run, calls.to.tracking.UpdateRun, wanted)
-    return {"run_info": info(answer.run)}
+    return {"run_info": info(answer.run, calls.workspace)}
 
 
 async def log_param(calls: Calls, request: LogParam) -> Answer:
@@ -218,7 +218,9 @@ async def search(calls: Calls, request: Search) -> Answer:
             page_token=request.page_token,
         ),
     )
-    return wire.without_empty({"runs": [shown(run) for run in found.runs], "next_page_token": found.next_page_token})
+    return wire.without_empty(
+        {"runs": [shown(run, calls.workspace) for run in found.runs], "next_page_token": found.next_page_token}
+    )
 
 
 async def log_inputs(calls: Calls, request: LogInputs) -> Answer:
@@ -245,7 +247,7 @@ async def log_inputs(calls: Calls, request: LogInputs) -> Answer:
     return {}
 
 
-def shown(run: tracking_pb2.Run) -> Answer:
+def shown(run: tracking_pb2.Run, workspace: str) -> Answer:
     """The run with its data, as MLflow has it."""
     data = {
         "metrics": [metric(one) for one in run.metrics],
@@ -258,14 +260,14 @@ def shown(run: tracking_pb2.Run) -> Answer:
     }
     outputs = {"model_outputs": [{"model_id": one.model_id, "step": one.step} for one in run.output_models]}
     return {
-        "info": info(run),
+        "info": info(run, workspace),
         "data": wire.without_empty(data),
         "inputs": wire.without_empty(inputs),
         "outputs": wire.without_empty(outputs),
     }
 
 
-def info(run: tracking_pb2.Run) -> Answer:
+def info(run: tracking_pb2.Run, workspace: str) -> Answer:
     """What stands in `run_info`."""
     shown_info: Answer = {
         "run_id": run.run_id,
@@ -275,7 +277,7 @@ def info(run: tracking_pb2.Run) -> Answer:
         "user_id": run.user_id,
         "status": _STATE_NAMES.get(run.state, "RUNNING"),
         "start_time": run.start_time.ToMilliseconds(),
-        "artifact_uri": artifact_uri(run),
+        "artifact_uri": artifact_uri(run, workspace),
         "lifecycle_stage": "deleted" if run.lifecycle_stage == tracking_pb2.LIFECYCLE_STAGE_DELETED else "active",
     }
     if run.HasField("end_time"):
@@ -283,9 +285,9 @@ def info(run: tracking_pb2.Run) -> Answer:
     return shown_info
 
 
-def artifact_uri(run: tracking_pb2.Run) -> str:
+def artifact_uri(run: tracking_pb2.Run, workspace: str) -> str:
     """Where the run's files are."""
-    return f"{experiments.artifact_root(run).rstrip('/')}/{run.run_id}/artifacts"
+    return f"{experiments.artifact_root(run, workspace).rstrip('/')}/{run.run_id}/artifacts"
 
 
 def metric(one: tracking_pb2.Metric) -> Answer:

@@ -11,4 +11,4 @@ class Nothing(Request):
 async def info(calls: Calls, request: Nothing) -> Answer:
     """3.0/server-info: what clients may use."""
     del calls, request
-    return {"store_type": "SqlStore", "workspaces_enabled": False, "multipart_uploads_enabled": False}
+    return {"store_type": "SqlStore", "workspaces_enabled": True, "multipart_uploads_enabled": False}

@@ -18,6 +18,7 @@ from headrace_gateway.mlflow import (
     runs,
     server,
     versions,
+    workspaces,
 )
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -42,7 +43,12 @@ _ONLY_UI: Final = ("/ajax-api/",)
 _NOTHING_TOLD: Final = "says what this server can do, which clients ask before they log in"
 
 ROUTES: Final = (
-    Route("POST", "2.0/mlflow/experiments/create", experiments.create, ("tracking.CreateExperiment",)),
+    Route(
+        "POST",
+        "2.0/mlflow/experiments/create",
+        experiments.create,
+        ("identity.GetWorkspace", "tracking.CreateExperiment"),
+    ),
     Route("GET", "2.0/mlflow/experiments/get", experiments.get, ("tracking.GetExperiment",)),
     Route("GET", "2.0/mlflow/experiments/get-by-name", experiments.get_by_name, ("tracking.GetExperiment",)),
     Route("POST", "2.0/mlflow/experiments/update", experiments.update, ("tracking.UpdateExperiment",)),
@@ -179,5 +185,10 @@ ROUTES: Final = (
         ("artifacts.GetArtifact", "artifacts.ListArtifacts", "artifacts.DeleteArtifact"),
     ),
     Route("GET", "get-artifact", artifacts.file_of_run, ("artifacts.DownloadArtifact",), prefixes=("/",)),
+    Route("GET", "3.0/mlflow/workspaces", workspaces.listed, ("identity.ListWorkspaces",)),
+    Route("POST", "3.0/mlflow/workspaces", workspaces.create, ("identity.CreateWorkspace",)),
+    Route("GET", "3.0/mlflow/workspaces/{name}", workspaces.get, ("identity.GetWorkspace",)),
+    Route("PATCH", "3.0/mlflow/workspaces/{name}", workspaces.update, ("identity.UpdateWorkspace",)),
+    Route("DELETE", "3.0/mlflow/workspaces/{name}", workspaces.delete, ("identity.DeleteWorkspace",)),
     Route("GET", "3.0/mlflow/server-info", server.info, open=_NOTHING_TOLD),
 )

@@ -164,7 +164,7 @@ async def download_uri(calls: Calls, request: ByVersion) -> Answer:
         return {"artifact_uri": version.source}
     by_id = tracking_service_pb2.GetLoggedModelRequest(model_id=version.model_id, show_deleted=True)
     model = (await calls(calls.to.tracking.GetLoggedModel, by_id)).model
-    return {"artifact_uri": models.artifact_uri(model)}
+    return {"artifact_uri": models.artifact_uri(model, calls.workspace)}
 
 
 async def set_tag(calls: Calls, request: SetTag) -> Answer:

@@ -22,6 +22,7 @@ class ExperimentCalls(Calls):
         tags = limits.entries("tags", request.tags, limits.EXPERIMENT_TAG_VALUE)
         request_id = limits.request_id("request_id", request.request_id)
         location = limits.text("artifact_location", request.artifact_location, limits.ARTIFACT_LOCATION)
+        root = limits.text("artifact_root", request.artifact_root, limits.ARTIFACT_ROOT)
         tenant_id = tenancy.caller().tenant_id
         async with self._db.tenant(tenant_id) as conn:
             # Before any other, so that nobody takes its name.
@@ -31,6 +32,7 @@ class ExperimentCalls(Calls):
             if known is not None:
                 return pb.CreateExperimentResponse(experiment=messages.experiment(known))
             now_ms = self._now_ms()
+            location = location or (root and f"{root.rstrip('/')}/{experiment_id}")
             row = ExperimentRow(experiment_id, name, tags, now_ms, now_ms, artifact_location=location)
             await store.insert(conn, tenant_id, row, request_id)
             await events.experiment_created(conn, tenant_id, row)

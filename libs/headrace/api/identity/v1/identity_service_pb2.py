@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.api.common.v1 import access_pb2 as headrace_dot_api_dot_common_dot_v1_dot_access__pb2
 from headrace.api.identity.v1 import identity_pb2 as headrace_dot_api_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/headrace/api/identity/v1/identity_service.proto\x12\x18headrace.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#headrace/api/common/v1/access.proto\x1a\'headrace/api/identity/v1/identity.proto\">\n\x13\x43reateTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\"H\n\x14\x43reateTenantResponse\x12\x30\n\x06tenant\x18\x01 \x01(\x0b\x32 .headrace.api.identity.v1.Tenant\";\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x13ListTenantsResponse\x12\x31\n\x07tenants\x18\x01 \x03(\x0b\x32 .headrace.api.identity.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x12\x43reateTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.headrace.api.common.v1.Role\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x13\x43reateTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.headrace.api.identity.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x12ListTokensResponse\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.headrace.api.identity.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12RevokeTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\"\x15\n\x13RevokeTokenResponse\"%\n\x13ResolveTokenRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\"F\n\x14ResolveTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.headrace.api.identity.v1.Token\"\x0f\n\rWhoAmIRequest\"a\n\x0eWhoAmIResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.headrace.api.common.v1.Role\x12\x10\n\x08token_id\x18\x03 \x01(\t2\xbf\x06\n\x0fIdentityService\x12w\n\x0c\x43reateTenant\x12-.headrace.api.identity.v1.CreateTenantRequest\x1a..headrace.api.identity.v1.CreateTenantResponse\"\x08\xea\xe0\x18\x04\x08\x05\x10\x01\x12t\n\x0bListTenants\x12,.headrace.api.identity.v1.ListTenantsRequest\x1a-.headrace.api.identity.v1.ListTenantsResponse\"\x08\xea\xe0\x18\x04\x08\x05\x10\x01\x12t\n\x0b\x43reateToken\x12,.headrace.api.identity.v1.CreateTokenRequest\x1a-.headrace.api.identity.v1.CreateTokenResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12q\n\nListTokens\x12+.headrace.api.identity.v1.ListTokensRequest\x1a,.headrace.api.identity.v1.ListTokensResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12t\n\x0bRevokeToken\x12,.headrace.api.identity.v1.RevokeTokenRequest\x1a-.headrace.api.identity.v1.RevokeTokenResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12w\n\x0cResolveToken\x12-.headrace.api.identity.v1.ResolveTokenRequest\x1a..headrace.api.identity.v1.ResolveTokenResponse\"\x08\xea\xe0\x18\x04\x08\x05\x10\x01\x12\x65\n\x06WhoAmI\x12\'.headrace.api.identity.v1.WhoAmIRequest\x1a(.headrace.api.identity.v1.WhoAmIResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/headrace/api/identity/v1/identity_service.proto\x12\x18headrace.api.identity.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#headrace/api/common/v1/access.proto\x1a\'headrace/api/identity/v1/identity.proto\">\n\x13\x43reateTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\"H\n\x14\x43reateTenantResponse\x12\x30\n\x06tenant\x18\x01 \x01(\x0b\x32 .headrace.api.identity.v1.Tenant\";\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x13ListTenantsResponse\x12\x31\n\x07tenants\x18\x01 \x03(\x0b\x32 .headrace.api.identity.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x12\x43reateTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.headrace.api.common.v1.Role\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x13\x43reateTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.headrace.api.identity.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x12ListTokensResponse\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.headrace.api.identity.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12RevokeTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\"\x15\n\x13RevokeTokenResponse\"%\n\x13ResolveTokenRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\"F\n\x14ResolveTokenResponse\x12.\n\x05token\x18\x01 \x01(\x0b\x32\x1f.headrace.api.identity.v1.Token\"\x0f\n\rWhoAmIRequest\"a\n\x0eWhoAmIResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.headrace.api.common.v1.Role\x12\x10\n\x08token_id\x18\x03 \x01(\t\"P\n\x16\x43reateWorkspaceRequest\x12\x36\n\tworkspace\x18\x01 \x01(\x0b\x32#.headrace.api.identity.v1.Workspace\"Q\n\x17\x43reateWorkspaceResponse\x12\x36\n\tworkspace\x18\x01 \x01(\x0b\x32#.headrace.api.identity.v1.Workspace\"#\n\x13GetWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"N\n\x14GetWorkspaceResponse\x12\x36\n\tworkspace\x18\x01 \x01(\x0b\x32#.headrace.api.identity.v1.Workspace\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"j\n\x16ListWorkspacesResponse\x12\x37\n\nworkspaces\x18\x01 \x03(\x0b\x32#.headrace.api.identity.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x16UpdateWorkspaceRequest\x12\x36\n\tworkspace\x18\x01 \x01(\x0b\x32#.headrace.api.identity.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Q\n\x17UpdateWorkspaceResponse\x12\x36\n\tworkspace\x18\x01 \x01(\x0b\x32#.headrace.api.identity.v1.Workspace\"&\n\x16\x44\x65leteWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteWorkspaceResponse2\xc0\x0b\n\x0fIdentityService\x12w\n\x0c\x43reateTenant\x12-.headrace.api.identity.v1.CreateTenantRequest\x1a..headrace.api.identity.v1.CreateTenantResponse\"\x08\xea\xe0\x18\x04\x08\x05\x10\x01\x12t\n\x0bListTenants\x12,.headrace.api.identity.v1.ListTenantsRequest\x1a-.headrace.api.identity.v1.ListTenantsResponse\"\x08\xea\xe0\x18\x04\x08\x05\x10\x01\x12t\n\x0b\x43reateToken\x12,.headrace.api.identity.v1.CreateTokenRequest\x1a-.headrace.api.identity.v1.CreateTokenResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12q\n\nListTokens\x12+.headrace.api.identity.v1.ListTokensRequest\x1a,.headrace.api.identity.v1.ListTokensResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12t\n\x0bRevokeToken\x12,.headrace.api.identity.v1.RevokeTokenRequest\x1a-.headrace.api.identity.v1.RevokeTokenResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12w\n\x0cResolveToken\x12-.headrace.api.identity.v1.ResolveTokenRequest\x1a..headrace.api.identity.v1.ResolveTokenResponse\"\x08\xea\xe0\x18\x04\x08\x05\x10\x01\x12\x65\n\x06WhoAmI\x12\'.headrace.api.identity.v1.WhoAmIRequest\x1a(.headrace.api.identity.v1.WhoAmIResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x01\x12\x80\x01\n\x0f\x43reateWorkspace\x12\x30.headrace.api.identity.v1.CreateWorkspaceRequest\x1a\x31.headrace.api.identity.v1.CreateWorkspaceResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12w\n\x0cGetWorkspace\x12-.headrace.api.identity.v1.GetWorkspaceRequest\x1a..headrace.api.identity.v1.GetWorkspaceResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x01\x12}\n\x0eListWorkspaces\x12/.headrace.api.identity.v1.ListWorkspacesRequest\x1a\x30.headrace.api.identity.v1.ListWorkspacesResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x01\x12\x80\x01\n\x0fUpdateWorkspace\x12\x30.headrace.api.identity.v1.UpdateWorkspaceRequest\x1a\x31.headrace.api.identity.v1.UpdateWorkspaceResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x12\x80\x01\n\x0f\x44\x65leteWorkspace\x12\x30.headrace.api.identity.v1.DeleteWorkspaceRequest\x1a\x31.headrace.api.identity.v1.DeleteWorkspaceResponse\"\x08\xea\xe0\x18\x04\x08\x04\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,34 +49,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITYSERVICE'].methods_by_name['ResolveToken']._serialized_options = b'\352\340\030\004\010\005\020\001'
   _globals['_IDENTITYSERVICE'].methods_by_name['WhoAmI']._loaded_options = None
   _globals['_IDENTITYSERVICE'].methods_by_name['WhoAmI']._serialized_options = b'\352\340\030\004\010\002\020\001'
-  _globals['_CREATETENANTREQUEST']._serialized_start=188
-  _globals['_CREATETENANTREQUEST']._serialized_end=250
-  _globals['_CREATETENANTRESPONSE']._serialized_start=252
-  _globals['_CREATETENANTRESPONSE']._serialized_end=324
-  _globals['_LISTTENANTSREQUEST']._serialized_start=326
-  _globals['_LISTTENANTSREQUEST']._serialized_end=385
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=387
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=484
-  _globals['_CREATETOKENREQUEST']._serialized_start=486
-  _globals['_CREATETOKENREQUEST']._serialized_end=613
-  _globals['_CREATETOKENRESPONSE']._serialized_start=615
-  _globals['_CREATETOKENRESPONSE']._serialized_end=700
-  _globals['_LISTTOKENSREQUEST']._serialized_start=702
-  _globals['_LISTTOKENSREQUEST']._serialized_end=760
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=762
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=856
-  _globals['_REVOKETOKENREQUEST']._serialized_start=858
-  _globals['_REVOKETOKENREQUEST']._serialized_end=896
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=898
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=919
-  _globals['_RESOLVETOKENREQUEST']._serialized_start=921
-  _globals['_RESOLVETOKENREQUEST']._serialized_end=958
-  _globals['_RESOLVETOKENRESPONSE']._serialized_start=960
-  _globals['_RESOLVETOKENRESPONSE']._serialized_end=1030
-  _globals['_WHOAMIREQUEST']._serialized_start=1032
-  _globals['_WHOAMIREQUEST']._serialized_end=1047
-  _globals['_WHOAMIRESPONSE']._serialized_start=1049
-  _globals['_WHOAMIRESPONSE']._serialized_end=1146
-  _globals['_IDENTITYSERVICE']._serialized_start=1149
-  _globals['_IDENTITYSERVICE']._serialized_end=1980
+  _globals['_IDENTITYSERVICE'].methods_by_name['CreateWorkspace']._loaded_options = None
+  _globals['_IDENTITYSERVICE'].methods_by_name['CreateWorkspace']._serialized_options = b'\352\340\030\004\010\004\020\001'
+  _globals['_IDENTITYSERVICE'].methods_by_name['GetWorkspace']._loaded_options = None
+  _globals['_IDENTITYSERVICE'].methods_by_name['GetWorkspace']._serialized_options = b'\352\340\030\004\010\002\020\001'
+  _globals['_IDENTITYSERVICE'].methods_by_name['ListWorkspaces']._loaded_options = None
+  _globals['_IDENTITYSERVICE'].methods_by_name['ListWorkspaces']._serialized_options = b'\352\340\030\004\010\002\020\001'
+  _globals['_IDENTITYSERVICE'].methods_by_name['UpdateWorkspace']._loaded_options = None
+  _globals['_IDENTITYSERVICE'].methods_by_name['UpdateWorkspace']._serialized_options = b'\352\340\030\004\010\004\020\001'
+  _globals['_IDENTITYSERVICE'].methods_by_name['DeleteWorkspace']._loaded_options = None
+  _globals['_IDENTITYSERVICE'].methods_by_name['DeleteWorkspace']._serialized_options = b'\352\340\030\004\010\004\020\001'
+  _globals['_CREATETENANTREQUEST']._serialized_start=222
+  _globals['_CREATETENANTREQUEST']._serialized_end=284
+  _globals['_CREATETENANTRESPONSE']._serialized_start=286
+  _globals['_CREATETENANTRESPONSE']._serialized_end=358
+  _globals['_LISTTENANTSREQUEST']._serialized_start=360
+  _globals['_LISTTENANTSREQUEST']._serialized_end=419
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=421
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=518
+  _globals['_CREATETOKENREQUEST']._serialized_start=520
+  _globals['_CREATETOKENREQUEST']._serialized_end=647
+  _globals['_CREATETOKENRESPONSE']._serialized_start=649
+  _globals['_CREATETOKENRESPONSE']._serialized_end=734
+  _globals['_LISTTOKENSREQUEST']._serialized_start=736
+  _globals['_LISTTOKENSREQUEST']._serialized_end=794
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=796
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=890
+  _globals['_REVOKETOKENREQUEST']._serialized_start=892
+  _globals['_REVOKETOKENREQUEST']._serialized_end=930
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=932
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=953
+  _globals['_RESOLVETOKENREQUEST']._serialized_start=955
+  _globals['_RESOLVETOKENREQUEST']._serialized_end=992
+  _globals['_RESOLVETOKENRESPONSE']._serialized_start=994
+  _globals['_RESOLVETOKENRESPONSE']._serialized_end=1064
+  _globals['_WHOAMIREQUEST']._serialized_start=1066
+  _globals['_WHOAMIREQUEST']._serialized_end=1081
+  _globals['_WHOAMIRESPONSE']._serialized_start=1083
+  _globals['_WHOAMIRESPONSE']._serialized_end=1180
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=1182
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=1262
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_start=1264
+  _globals['_CREATEWORKSPACERESPONSE']._serialized_end=1345
+  _globals['_GETWORKSPACEREQUEST']._serialized_start=1347
+  _globals['_GETWORKSPACEREQUEST']._serialized_end=1382
+  _globals['_GETWORKSPACERESPONSE']._serialized_start=1384
+  _globals['_GETWORKSPACERESPONSE']._serialized_end=1462
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=1464
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=1526
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=1528
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1634
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=1637
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=1766
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_start=1768
+  _globals['_UPDATEWORKSPACERESPONSE']._serialized_end=1849
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=1851
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=1889
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_start=1891
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_end=1916
+  _globals['_IDENTITYSERVICE']._serialized_start=1919
+  _globals['_IDENTITYSERVICE']._serialized_end=3391
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class IdentityServiceStub(object):
-    """Tenants and tokens.
+    """Tenants, their workspaces, and tokens. Calls act on the tenant itself, whatever workspace their metadata names.
     """
 
     def __init__(self, channel):
@@ -70,10 +70,35 @@ class IdentityServiceStub(object):
                 request_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.WhoAmIRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.WhoAmIResponse.FromString,
                 _registered_method=True)
+        self.CreateWorkspace = channel.unary_unary(
+                '/headrace.api.identity.v1.IdentityService/CreateWorkspace',
+                request_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateWorkspaceRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateWorkspaceResponse.FromString,
+                _registered_method=True)
+        self.GetWorkspace = channel.unary_unary(
+                '/headrace.api.identity.v1.IdentityService/GetWorkspace',
+                request_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetWorkspaceRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetWorkspaceResponse.FromString,
+                _registered_method=True)
+        self.ListWorkspaces = channel.unary_unary(
+                '/headrace.api.identity.v1.IdentityService/ListWorkspaces',
+                request_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListWorkspacesRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListWorkspacesResponse.FromString,
+                _registered_method=True)
+        self.UpdateWorkspace = channel.unary_unary(
+                '/headrace.api.identity.v1.IdentityService/UpdateWorkspace',
+                request_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateWorkspaceRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateWorkspaceResponse.FromString,
+                _registered_method=True)
+        self.DeleteWorkspace = channel.unary_unary(
+                '/headrace.api.identity.v1.IdentityService/DeleteWorkspace',
+                request_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteWorkspaceRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteWorkspaceResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer(object):
-    """Tenants and tokens.
+    """Tenants, their workspaces, and tokens. Calls act on the tenant itself, whatever workspace their metadata names.
     """
 
     def CreateTenant(self, request, context):
@@ -125,6 +150,42 @@ class IdentityServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWorkspace(self, request, context):
+        """Makes a workspace of the caller's tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWorkspace(self, request, context):
+        """WORKSPACE_NOT_FOUND where the tenant has none of this name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkspaces(self, request, context):
+        """Workspaces of the caller's tenant in order of name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWorkspace(self, request, context):
+        """Changes the description, or where experiments keep their files from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWorkspace(self, request, context):
+        """Deletes an empty workspace; refused everywhere within two seconds. WRONG_STATE while it holds an experiment, a run or a
+        model, those in the bin included, and for "default".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IdentityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +224,31 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.WhoAmIRequest.FromString,
                     response_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.WhoAmIResponse.SerializeToString,
             ),
+            'CreateWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWorkspace,
+                    request_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateWorkspaceRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateWorkspaceResponse.SerializeToString,
+            ),
+            'GetWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWorkspace,
+                    request_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetWorkspaceRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetWorkspaceResponse.SerializeToString,
+            ),
+            'ListWorkspaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkspaces,
+                    request_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListWorkspacesRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListWorkspacesResponse.SerializeToString,
+            ),
+            'UpdateWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWorkspace,
+                    request_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateWorkspaceRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateWorkspaceResponse.SerializeToString,
+            ),
+            'DeleteWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWorkspace,
+                    request_deserializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteWorkspaceRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteWorkspaceResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'headrace.api.identity.v1.IdentityService', rpc_method_handlers)
@@ -172,7 +258,7 @@ def add_IdentityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IdentityService(object):
-    """Tenants and tokens.
+    """Tenants, their workspaces, and tokens. Calls act on the tenant itself, whatever workspace their metadata names.
     """
 
     @staticmethod
@@ -354,6 +440,141 @@ class IdentityService(object):
             '/headrace.api.identity.v1.IdentityService/WhoAmI',
             headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.WhoAmIRequest.SerializeToString,
             headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.WhoAmIResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.identity.v1.IdentityService/CreateWorkspace',
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateWorkspaceRequest.SerializeToString,
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.identity.v1.IdentityService/GetWorkspace',
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetWorkspaceRequest.SerializeToString,
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkspaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.identity.v1.IdentityService/ListWorkspaces',
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListWorkspacesRequest.SerializeToString,
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListWorkspacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.identity.v1.IdentityService/UpdateWorkspace',
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateWorkspaceRequest.SerializeToString,
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.identity.v1.IdentityService/DeleteWorkspace',
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteWorkspaceRequest.SerializeToString,
+            headrace_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteWorkspaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

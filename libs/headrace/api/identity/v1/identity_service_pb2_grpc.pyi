@@ -18,7 +18,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class IdentityServiceStub:
-    """Tenants and tokens."""
+    """Tenants, their workspaces, and tokens. Calls act on the tenant itself, whatever workspace their metadata names."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     CreateTenant: grpc.UnaryUnaryMultiCallable[
@@ -63,8 +63,40 @@ class IdentityServiceStub:
     ]
     """Tenant and role of the caller."""
 
+    CreateWorkspace: grpc.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceResponse,
+    ]
+    """Makes a workspace of the caller's tenant."""
+
+    GetWorkspace: grpc.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.GetWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.GetWorkspaceResponse,
+    ]
+    """WORKSPACE_NOT_FOUND where the tenant has none of this name."""
+
+    ListWorkspaces: grpc.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.ListWorkspacesRequest,
+        headrace.api.identity.v1.identity_service_pb2.ListWorkspacesResponse,
+    ]
+    """Workspaces of the caller's tenant in order of name."""
+
+    UpdateWorkspace: grpc.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceResponse,
+    ]
+    """Changes the description, or where experiments keep their files from now on."""
+
+    DeleteWorkspace: grpc.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceResponse,
+    ]
+    """Deletes an empty workspace; refused everywhere within two seconds. WRONG_STATE while it holds an experiment, a run or a
+    model, those in the bin included, and for "default".
+    """
+
 class IdentityServiceAsyncStub:
-    """Tenants and tokens."""
+    """Tenants, their workspaces, and tokens. Calls act on the tenant itself, whatever workspace their metadata names."""
 
     CreateTenant: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.identity.v1.identity_service_pb2.CreateTenantRequest,
@@ -108,8 +140,40 @@ class IdentityServiceAsyncStub:
     ]
     """Tenant and role of the caller."""
 
+    CreateWorkspace: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceResponse,
+    ]
+    """Makes a workspace of the caller's tenant."""
+
+    GetWorkspace: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.GetWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.GetWorkspaceResponse,
+    ]
+    """WORKSPACE_NOT_FOUND where the tenant has none of this name."""
+
+    ListWorkspaces: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.ListWorkspacesRequest,
+        headrace.api.identity.v1.identity_service_pb2.ListWorkspacesResponse,
+    ]
+    """Workspaces of the caller's tenant in order of name."""
+
+    UpdateWorkspace: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceResponse,
+    ]
+    """Changes the description, or where experiments keep their files from now on."""
+
+    DeleteWorkspace: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceRequest,
+        headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceResponse,
+    ]
+    """Deletes an empty workspace; refused everywhere within two seconds. WRONG_STATE while it holds an experiment, a run or a
+    model, those in the bin included, and for "default".
+    """
+
 class IdentityServiceServicer(metaclass=abc.ABCMeta):
-    """Tenants and tokens."""
+    """Tenants, their workspaces, and tokens. Calls act on the tenant itself, whatever workspace their metadata names."""
 
     @abc.abstractmethod
     def CreateTenant(
@@ -166,5 +230,47 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.identity.v1.identity_service_pb2.WhoAmIResponse, collections.abc.Awaitable[headrace.api.identity.v1.identity_service_pb2.WhoAmIResponse]]:
         """Tenant and role of the caller."""
+
+    @abc.abstractmethod
+    def CreateWorkspace(
+        self,
+        request: headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceResponse, collections.abc.Awaitable[headrace.api.identity.v1.identity_service_pb2.CreateWorkspaceResponse]]:
+        """Makes a workspace of the caller's tenant."""
+
+    @abc.abstractmethod
+    def GetWorkspace(
+        self,
+        request: headrace.api.identity.v1.identity_service_pb2.GetWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.identity.v1.identity_service_pb2.GetWorkspaceResponse, collections.abc.Awaitable[headrace.api.identity.v1.identity_service_pb2.GetWorkspaceResponse]]:
+        """WORKSPACE_NOT_FOUND where the tenant has none of this name."""
+
+    @abc.abstractmethod
+    def ListWorkspaces(
+        self,
+        request: headrace.api.identity.v1.identity_service_pb2.ListWorkspacesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.identity.v1.identity_service_pb2.ListWorkspacesResponse, collections.abc.Awaitable[headrace.api.identity.v1.identity_service_pb2.ListWorkspacesResponse]]:
+        """Workspaces of the caller's tenant in order of name."""
+
+    @abc.abstractmethod
+    def UpdateWorkspace(
+        self,
+        request: headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceResponse, collections.abc.Awaitable[headrace.api.identity.v1.identity_service_pb2.UpdateWorkspaceResponse]]:
+        """Changes the description, or where experiments keep their files from now on."""
+
+    @abc.abstractmethod
+    def DeleteWorkspace(
+        self,
+        request: headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceResponse, collections.abc.Awaitable[headrace.api.identity.v1.identity_service_pb2.DeleteWorkspaceResponse]]:
+        """Deletes an empty workspace; refused everywhere within two seconds. WRONG_STATE while it holds an experiment, a run or a
+        model, those in the bin included, and for "default".
+        """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

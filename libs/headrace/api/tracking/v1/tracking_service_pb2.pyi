@@ -32,7 +32,7 @@ CHART_AXIS_STEP: ChartAxis
 CHART_AXIS_TIME: ChartAxis
 
 class CreateExperimentRequest(_message.Message):
-    __slots__ = ("name", "tags", "request_id", "artifact_location")
+    __slots__ = ("name", "tags", "request_id", "artifact_location", "artifact_root")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -44,11 +44,13 @@ class CreateExperimentRequest(_message.Message):
     TAGS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_LOCATION_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_ROOT_FIELD_NUMBER: _ClassVar[int]
     name: str
     tags: _containers.ScalarMap[str, str]
     request_id: str
     artifact_location: str
-    def __init__(self, name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., artifact_location: _Optional[str] = ...) -> None: ...
+    artifact_root: str
+    def __init__(self, name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., artifact_location: _Optional[str] = ..., artifact_root: _Optional[str] = ...) -> None: ...
 
 class CreateExperimentResponse(_message.Message):
     __slots__ = ("experiment",)

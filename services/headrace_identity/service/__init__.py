@@ -1,18 +1,16 @@
 """IdentityService: translates requests, owns the transactions."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID, uuid4
-
-import grpc
 
 from headrace.api.common.v1 import access_pb2, error_reason_pb2
 from headrace.api.identity.v1 import identity_pb2
 from headrace.api.identity.v1 import identity_service_pb2 as pb
-from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from headrace_identity import rules, store
+from headrace_identity.service.workspaces import Context, WorkspaceCalls
 from headrace_identity.store import TenantRow, TokenRow
 from headrace_kit import paging, tenancy
 from headrace_kit.auth import token_invalid
@@ -20,10 +18,8 @@ from headrace_kit.db import Database
 from headrace_kit.errors import DomainError
 from headrace_kit.tenancy import Caller
 
-Context = grpc.aio.ServicerContext[Any, Any]
 
-
-class IdentityService(IdentityServiceServicer):
+class IdentityService(WorkspaceCalls):
     """`requests` sees one tenant at a time; `everyone` (worker role) is for what is asked before the tenant is known."""
 
     def __init__(
@@ -31,20 +27,20 @@ class IdentityService(IdentityServiceServicer):
         requests: Database,
         everyone: Database,
         key: str,
+        contents: Callable[[str], Awaitable[str]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[], bytes] = lambda: secrets.token_bytes(32),
     ) -> None:
-        self._db = requests
+        super().__init__(requests, contents, now)
         self._everyone = everyone
         self._key = key
-        self._now = now
         self._random = random
 
-    async def resolve(self, secret: str) -> Caller:
-        """The caller behind a token; `Authenticator` of this process asks here without a call."""
-        token = await self._find(secret)
-        return Caller(token.tenant_id, cast("access_pb2.Role", token.role), str(token.token_id))
+    async def resolve(self, token: str) -> Caller:
+        """As `auth.Identity.resolve`; the `Authenticator` of this process asks here without a call."""
+        found = await self._find(token)
+        return Caller(found.tenant_id, cast("access_pb2.Role", found.role), str(found.token_id))
 
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Context) -> pb.CreateTenantResponse:
         rules.check_tenant_id(request.tenant_id)
@@ -65,6 +61,7 @@ class IdentityService(IdentityServiceServicer):
         expires = request.expire_time.ToDatetime(tzinfo=UTC) if request.HasField("expire_time") else None
         rules.check_token(request.name, request.role, expires, now)
         tenant_id = tenancy.caller().tenant_id
+        rules.check_tenant_id(tenant_id)
         secret = rules.secret_from(self._random())
         row = TokenRow(tenant_id, uuid4(), request.name, request.role, now, expires, None)
         async with self._db.tenant(tenant_id) as conn:
