@@ -7,6 +7,7 @@ import grpc
 
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from headrace.api.registry.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 from headrace_gateway.mlflow import failures
 from headrace_gateway.services import Services
@@ -14,9 +15,12 @@ from headrace_gateway.services import Services
 if TYPE_CHECKING:  # these exist for type checkers only
     from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
     from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
+    from headrace.api.registry.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
     from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceAsyncStub
 
 TIMEOUT_S: Final = 60.0
+SHARED: Final = {"webhooks": "registry"}
+"""Stub → the service in whose process it answers, where that is another one's."""
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -33,6 +37,9 @@ class Stubs:
         )
         self.registry: RegistryServiceAsyncStub = cast(
             "RegistryServiceAsyncStub", RegistryServiceStub(services.channel("registry"))
+        )
+        self.webhooks: WebhookServiceAsyncStub = cast(
+            "WebhookServiceAsyncStub", WebhookServiceStub(services.channel(SHARED["webhooks"]))
         )
 
 
