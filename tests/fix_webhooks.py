@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -101,9 +102,9 @@ def status(code: int, body: bytes = b"", **headers: str) -> Respond:
 
 
 @contextmanager
-def receiving(port: int = 0, host: str = "127.0.0.1", **receiver: Any) -> Iterator[Receiver]:
+def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """A receiver as long as this lasts."""
-    made = Receiver(**receiver)
+    made = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -121,7 +122,9 @@ def receiving(port: int = 0, host: str = "127.0.0.1", **receiver: Any) -> Iterat
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A sender that goes away is what some tests are about."""
 
-    with Server((host, port), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
+        if tls is not None:  # each connection's thread shakes hands, not the one that takes them all
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         made.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

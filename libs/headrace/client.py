@@ -31,6 +31,7 @@ from headrace.registry import Registry
 from headrace.runs import ActiveRun
 from headrace.tables import RunTable
 from headrace.tokens import Tokens
+from headrace.webhooks import Webhooks
 
 log: Final = logging.getLogger("headrace")
 
@@ -59,6 +60,7 @@ class Client:
         self.deployments: Deployments = Deployments(self.connection)
         self.events: Events = Events(self.connection)
         self.tokens: Tokens = Tokens(self.connection)
+        self.webhooks: Webhooks = Webhooks(self.connection)
         self._settings = ingest or IngestSettings()
         self._sender = Sender(self._settings)
         self._experiment_id = ""

@@ -50,6 +50,9 @@ def known(servers: dict[Name, Rest]) -> dict[str, str]:
     rest = servers["headrace"]
     experiment_id = rest.experiment()
     model = rest.model()
+    events = [{"entity": "MODEL_VERSION", "action": "CREATED"}]
+    hook = rest.post("webhooks", name="hook", url="https://receiver.invalid/", events=events)
+    webhook_id = hook["webhook"]["webhook_id"]
     return {
         "experiment_id": experiment_id,
         "run_id": rest.run(experiment_id),
@@ -57,6 +60,7 @@ def known(servers: dict[Name, Rest]) -> dict[str, str]:
         "name": model,
         "version": rest.version(model),
         "new_name": unique("fuzzed"),
+        "webhook_id": webhook_id,
     }
 
 
@@ -71,7 +75,7 @@ def test_no_request_makes_a_failure(route: Route, servers: dict[Name, Rest], kno
     @given(given_fields=st.fixed_dictionaries({}, optional=values), in_path=texts)
     def play(given_fields: dict[str, Any], in_path: str) -> None:
         path = route.prefixes[0] + route.path
-        for name in ("model_id", "tag_key"):
+        for name in ("model_id", "tag_key", "webhook_id"):
             if f"{{{name}}}" in path:
                 part = str(given_fields.pop(name, "")) or in_path
                 path = path.replace(f"{{{name}}}", httpx_safe(part))

@@ -151,7 +151,7 @@ async def test_what_is_told_of_a_model_s_life(database: str) -> None:
         ("registered_model.created", {"name": "wine", "description": "red", "tags": {"a": "b"}}),
     ]
     versions = sorted((one.told["data"] for one in received if one.event == "model_version.created"), key=str)
-    assert {"name": "wine", "version": "1", "source": f"models:/{logged.model_id}", "run_id": logged.source_run_id} | {
+    assert {"name": "wine", "version": "1", "source": f"models:/{logged.model_id}", "run_id": logged.run_id} | {
         "tags": {"c": "d"},
         "description": "first",
     } in versions

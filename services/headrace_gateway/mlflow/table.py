@@ -172,7 +172,12 @@ ROUTES: Final = (
     Route("POST", "2.0/mlflow/webhooks", webhooks.create, ("webhooks.CreateWebhook",)),
     Route("GET", "2.0/mlflow/webhooks", webhooks.find, ("webhooks.ListWebhooks",)),
     Route("GET", "2.0/mlflow/webhooks/{webhook_id}", webhooks.get, ("webhooks.GetWebhook",)),
-    Route("PATCH", "2.0/mlflow/webhooks/{webhook_id}", webhooks.update, ("webhooks.UpdateWebhook",)),
+    Route(
+        "PATCH",
+        "2.0/mlflow/webhooks/{webhook_id}",
+        webhooks.update,
+        ("webhooks.UpdateWebhook", "webhooks.GetWebhook"),
+    ),
     Route("DELETE", "2.0/mlflow/webhooks/{webhook_id}", webhooks.delete, ("webhooks.DeleteWebhook",)),
     Route("POST", "2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test, ("webhooks.TestWebhook",)),
     Route("GET", "2.0/mlflow/artifacts/list", artifacts.list_of_run, ("tracking.GetRun", "artifacts.ListArtifacts")),
