@@ -1,5 +1,6 @@
 """Headrace's gateway and MLflow's own server behind one interface, so that each test of the description runs on both."""
 
+import base64
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from fix_platform import up
+from fix_webhooks import REACHABLE_ENVIRON
 from headrace_kit.testing import peers
 from headrace_kit.testing.backends.processes import ProcessServer, free_port, http_answers
 
@@ -135,7 +137,7 @@ def servers(mlflow_python: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     """Both, for all tests of a process: they use names of their own."""
     with (
         mlflow_server(mlflow_python, tmp_path_factory.mktemp("mlflow")) as theirs,
-        up(tmp_path_factory.mktemp("headrace") / "data") as ours,
+        up(tmp_path_factory.mktemp("headrace") / "data", REACHABLE_ENVIRON) as ours,
         httpx.Client(base_url=theirs, timeout=30) as their_http,
         httpx.Client(base_url=ours, timeout=30) as our_http,
     ):
@@ -182,6 +184,10 @@ def mlflow_server(python: Path, folder: Path, *options: str) -> Iterator[str]:
     ]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # else a new webhook is told nothing for a minute
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": "",
     }

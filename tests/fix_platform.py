@@ -20,6 +20,7 @@ from minio import Minio
 from psycopg import conninfo
 
 from fix_backends import a_database
+from fix_webhooks import REACHABLE_ENVIRON
 from headrace_kit.testing.backends import Backends
 from headrace_kit.testing.backends.processes import free_port
 
@@ -169,6 +170,7 @@ def _build(backends: Backends, database: str, folder: Path) -> Platform:
         "HEADRACE_AUTH": "open",
         "HEADRACE_HTTP_LISTEN": f"127.0.0.1:{ports[-1]}",
         "HEADRACE_ALLOW_MODEL_CODE": "true",
+        **REACHABLE_ENVIRON,
         **{f"HEADRACE_{name.upper()}": address for name, address in addresses.items() if name != "gateway"},
     }
     services = {

@@ -31,6 +31,7 @@ from headrace.registry import Registry
 from headrace.runs import ActiveRun
 from headrace.tables import RunTable
 from headrace.tokens import Tokens
+from headrace.webhooks import Webhooks
 from headrace.workspaces import Workspaces
 
 log: Final = logging.getLogger("headrace")
@@ -62,6 +63,7 @@ class Client:
         self.events: Events = Events(self.connection)
         self.tokens: Tokens = Tokens(self.connection)
         self.workspaces: Workspaces = Workspaces(self.connection)
+        self.webhooks: Webhooks = Webhooks(self.connection)
         self._settings = ingest or IngestSettings()
         self._sender = Sender(self._settings)
         self._experiment_id = ""

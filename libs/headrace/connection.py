@@ -20,6 +20,7 @@ from headrace.api.deployment.v1.deployment_service_pb2_grpc import DeploymentSer
 from headrace.api.events.v1.event_service_pb2_grpc import EventServiceStub
 from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from headrace.api.registry.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from headrace.api.tracking.v1.ingest_service_pb2_grpc import IngestServiceStub
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 from headrace.versions import version
@@ -98,6 +99,11 @@ class Connection:
     def registry(self) -> RegistryServiceStub:
         """Models, versions, aliases."""
         return self._stub("headrace.api.registry.v1.RegistryService", RegistryServiceStub)
+
+    @property
+    def webhooks(self) -> WebhookServiceStub:
+        """Who is told over HTTP."""
+        return self._stub("headrace.api.registry.v1.WebhookService", WebhookServiceStub)
 
     @property
     def deployments(self) -> DeploymentServiceStub:

@@ -92,6 +92,7 @@ MODELS: Final = Topic(
     partitions=4,
     retention_s=30 * _DAY_S,
     producer="registry",
+    consumers=("registry webhooks",),
 )
 MODEL_VERSIONS: Final = Topic(
     name="headrace.registry.model-versions.v1",
@@ -106,7 +107,7 @@ MODEL_VERSIONS: Final = Topic(
     partitions=4,
     retention_s=30 * _DAY_S,
     producer="registry",
-    consumers=("deployment",),
+    consumers=("deployment", "registry webhooks"),
 )
 DEPLOYMENTS: Final = Topic(
     name="headrace.deployment.deployments.v1",

@@ -1,7 +1,6 @@
 """Wiring of the artifacts service."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +28,7 @@ from headrace_kit.lifecycle import Runner
 from headrace_kit.migrate import Schema, require_current
 from headrace_kit.outbox import OutboxRelay
 from headrace_kit.rpc import Servicer
+from headrace_kit.threads import Threads
 
 SCHEMA: Final = Schema("artifacts", "headrace_artifacts")
 _POSITIVE: Final = (
@@ -82,8 +82,8 @@ async def start(config: Config, runner: Runner) -> None:
         Database(config.database, SCHEMA.name, connections=config.database_connections, constraints=store.CONSTRAINTS)
     )
     owners = await runner.resource(Owners(config.tracking, config.service_secret, runner.telemetry))
-    writing = await runner.resource(_Threads(config.upload_slots, "upload"))
-    reading = await runner.resource(_Threads(config.download_threads, "download"))
+    writing = await runner.resource(Threads(config.upload_slots, "upload"))
+    reading = await runner.resource(Threads(config.download_threads, "download"))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     sweeper = runner.worker(Sweeper(everyone, blobs, runner.fail))
     bus = runner.bus(open_bus(config))
@@ -134,17 +134,3 @@ async def _collect(config: Config, runner: Runner, bus: Bus, sweeper: Sweeper) -
             telemetry=runner.telemetry,
         )
     )
-
-
-class _Threads:
-    """Threads that end with the process's resources."""
-
-    def __init__(self, most: int, name: str) -> None:
-        self.executor = ThreadPoolExecutor(most, thread_name_prefix=name)
-
-    async def open(self) -> None:
-        """They start when there is something to do."""
-
-    async def close(self) -> None:
-        """The calls have ended; what hangs in the store is left behind."""
-        self.executor.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ from headrace.api.artifacts.v1 import artifact_service_pb2
 from headrace.api.deployment.v1 import deployment_service_pb2
 from headrace.api.events.v1 import event_service_pb2
 from headrace.api.identity.v1 import identity_service_pb2
-from headrace.api.registry.v1 import registry_service_pb2
+from headrace.api.registry.v1 import registry_service_pb2, webhook_service_pb2
 from headrace.api.tracking.v1 import ingest_service_pb2, tracking_service_pb2
 from headrace_kit import rpc
 from headrace_kit.config import ServiceConfig
@@ -21,7 +21,10 @@ DESCRIPTORS: Final[Mapping[str, tuple[ServiceDescriptor, ...]]] = {
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"],
     ),
     "artifacts": (artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"],),
-    "registry": (registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"],),
+    "registry": (
+        registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"],
+        webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
+    ),
     "deployment": (deployment_service_pb2.DESCRIPTOR.services_by_name["DeploymentService"],),
     "identity": (identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],),
     "events": (event_service_pb2.DESCRIPTOR.services_by_name["EventService"],),

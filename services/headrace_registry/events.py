@@ -1,12 +1,16 @@
 """The facts that the registry tells, each written in the transaction that makes it one."""
 
+from typing import Final
+
 from google.protobuf.message import Message
 
 from headrace.api.registry.v1 import registry_events_pb2 as pb
 from headrace_kit import names, outbox
 from headrace_kit.db import Connection
-from headrace_registry import messages
+from headrace_registry import messages, rules
 from headrace_registry.store import ModelRow, VersionRow
+
+_KEYS: Final = 200  # of tags in an event: at most 200 KB beside the version
 
 
 async def model_created(conn: Connection, row: ModelRow) -> None:
@@ -31,11 +35,13 @@ async def version_created(conn: Connection, row: VersionRow) -> None:
     )
 
 
-async def version_updated(conn: Connection, row: VersionRow) -> None:
-    """Emits ModelVersionUpdated."""
-    await _version(
-        conn, row.tenant_id, row.model_name, row.version, pb.ModelVersionUpdated(version=messages.version(row))
-    )
+async def version_updated(conn: Connection, old: VersionRow, new: VersionRow) -> None:
+    """Emits ModelVersionUpdated; several of them where so many tags changed that their keys might not fit in one."""
+    was_set, deleted = rules.changed_tags(old.tags, new.tags)
+    for at in range(0, max(1, len(was_set)), _KEYS):
+        event = pb.ModelVersionUpdated(version=messages.version(new), set_tags=was_set[at : at + _KEYS])
+        event.deleted_tags.extend(deleted if at == 0 else ())
+        await _version(conn, new.tenant_id, new.model_name, new.version, event)
 
 
 async def version_deleted(conn: Connection, tenant_id: str, name: str, version: int) -> None:
@@ -43,15 +49,18 @@ async def version_deleted(conn: Connection, tenant_id: str, name: str, version: 
     await _version(conn, tenant_id, name, version, pb.ModelVersionDeleted(model_name=name, version=version))
 
 
-async def promoted(conn: Connection, row: VersionRow, alias: str, previous: int) -> None:
+async def promoted(conn: Connection, row: VersionRow, alias: str, previous: int, *, renamed: bool = False) -> None:
     """Emits ModelVersionPromoted; `row` has the alias already."""
-    event = pb.ModelVersionPromoted(version=messages.version(row), alias=alias, previous_version=previous)
+    version = messages.version(row)
+    event = pb.ModelVersionPromoted(version=version, alias=alias, previous_version=previous, renamed=renamed)
     await _version(conn, row.tenant_id, row.model_name, row.version, event)
 
 
-async def alias_deleted(conn: Connection, tenant_id: str, name: str, alias: str, version: int) -> None:
+async def alias_deleted(
+    conn: Connection, tenant_id: str, name: str, alias: str, version: int, *, implied: bool = False
+) -> None:
     """Emits ModelAliasDeleted."""
-    event = pb.ModelAliasDeleted(model_name=name, alias=alias, version=version)
+    event = pb.ModelAliasDeleted(model_name=name, alias=alias, version=version, implied=implied)
     await _version(conn, tenant_id, name, version, event)
 
 

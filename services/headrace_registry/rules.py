@@ -193,6 +193,12 @@ def without_tag(row: Row, key: str, now: datetime) -> Row:
     return replace(row, tags=kept, update_time=later(row, now))
 
 
+def changed_tags(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The keys that are new or have another value, and those that are gone; in order."""
+    was_set = [key for key, value in new.items() if old.get(key) != value]
+    return sorted(was_set), sorted(old.keys() - new.keys())
+
+
 def later(row: ModelRow | VersionRow, now: datetime) -> datetime:
     """The time of a change made now: never before the last, whatever the clocks of two processes say."""
     return max(now, row.update_time)

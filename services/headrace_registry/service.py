@@ -83,7 +83,7 @@ class RegistryService(RegistryServiceServicer):
         async with self._changing(name) as conn:
             row = await _model(conn, name)
             for alias, version in sorted(row.aliases.items()):
-                await events.alias_deleted(conn, row.tenant_id, name, alias, version)
+                await events.alias_deleted(conn, row.tenant_id, name, alias, version, implied=True)
             for version in await store.version_numbers(conn, name):
                 await events.version_deleted(conn, row.tenant_id, name, version)
             await store.delete_model(conn, name)
@@ -190,7 +190,7 @@ class RegistryService(RegistryServiceServicer):
             model = await _model(conn, name)
             row = await _version(conn, name, number)
             for alias in row.aliases:
-                await events.alias_deleted(conn, row.tenant_id, name, alias, number)
+                await events.alias_deleted(conn, row.tenant_id, name, alias, number, implied=True)
             await store.delete_version(conn, name, number)
             await store.update_model(conn, name, replace(model, update_time=rules.later(model, self._now())))
             await events.version_deleted(conn, row.tenant_id, name, number)
@@ -376,7 +376,7 @@ async def _update_model(conn: Connection, old: ModelRow, new: ModelRow) -> None:
 async def _update_version(conn: Connection, old: VersionRow, new: VersionRow) -> None:
     if new is not old:
         await store.update_version(conn, new)
-        await events.version_updated(conn, new)
+        await events.version_updated(conn, old, new)
 
 
 async def _rename(conn: Connection, old: ModelRow, new: ModelRow) -> None:
@@ -385,10 +385,10 @@ async def _rename(conn: Connection, old: ModelRow, new: ModelRow) -> None:
         raise rules.model_exists(new.name)
     await store.update_model(conn, old.name, new)
     for alias, version in sorted(old.aliases.items()):
-        await events.alias_deleted(conn, old.tenant_id, old.name, alias, version)
+        await events.alias_deleted(conn, old.tenant_id, old.name, alias, version, implied=True)
     await events.model_updated(conn, new, previous_name=old.name)
     for alias, version in sorted(new.aliases.items()):
-        await events.promoted(conn, await _version(conn, new.name, version), alias, 0)
+        await events.promoted(conn, await _version(conn, new.name, version), alias, 0, renamed=True)
 
 
 async def _made_before(conn: Connection, request_id: UUID, request: pb.CreateModelVersionRequest) -> VersionRow | None:

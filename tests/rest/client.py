@@ -3,16 +3,21 @@
 Each part asserts what its user would see. `python client.py [PART ...]`; without a name, all of them.
 """
 
+import base64
+import hmac
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
@@ -296,6 +301,46 @@ def evaluation() -> None:
             logged.model_uri, data, targets="label", model_type="classifier", evaluator_config=config
         )
     assert result.metrics["accuracy_score"] > 0.9
+
+
+@part
+def webhooks() -> None:
+    """Webhooks, and what a receiver in this program is told."""
+    client, told = MlflowClient(), queue.SimpleQueue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            told.put((self.headers, body))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"thanks")
+
+        def log_message(self, *args: object) -> None:
+            """Not on stderr."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/hook"
+        made = client.create_webhook(f"hook-{os.getpid()}", url, ["model_version.created"], "told", "s3cret")
+        assert made.status == "ACTIVE" and [str(one) for one in made.events] == ["model_version.created"]
+        assert client.get_webhook(made.webhook_id).url == url
+        assert made.webhook_id in [one.webhook_id for one in client.list_webhooks(max_results=1000)]
+        events = ["model_version_alias.created", "registered_model.created"]
+        changed = client.update_webhook(made.webhook_id, description="other", events=events)
+        assert changed.description == "other" and [str(one) for one in changed.events] == events
+        tested = client.test_webhook(made.webhook_id)
+        assert tested.success and tested.response_status == 200 and tested.response_body == "thanks"
+        assert json.loads(told.get(timeout=60)[1])["entity"] == "model_version_alias"
+        client.create_registered_model(f"told-{MARK}", {"a": "b"}, "described")
+        headers, body = told.get(timeout=60)
+        signed = f"{headers['X-MLflow-Delivery-Id']}.{headers['X-MLflow-Timestamp']}.".encode() + body
+        mac = base64.b64encode(hmac.digest(b"s3cret", signed, "sha256")).decode()
+        assert headers["X-MLflow-Signature"] == f"v1,{mac}"
+        assert json.loads(body)["data"] == {"name": f"told-{MARK}", "tags": {"a": "b"}, "description": "described"}
+        client.delete_webhook(made.webhook_id)
+        refused(lambda: client.get_webhook(made.webhook_id), "RESOURCE_DOES_NOT_EXIST")
+        server.shutdown()
 
 
 @part

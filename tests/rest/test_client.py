@@ -20,6 +20,7 @@ _PARTS: Final = (
     "boosting",
     "system_metrics",
     "evaluation",
+    "webhooks",
     "projects",
     "workspaces",
 )

@@ -51,6 +51,9 @@ def known(servers: dict[Name, Rest]) -> dict[str, str]:
     rest = servers["headrace"]
     experiment_id = rest.experiment()
     model = rest.model()
+    events = [{"entity": "MODEL_VERSION", "action": "CREATED"}]
+    hook = rest.post("webhooks", name="hook", url="https://receiver.invalid/", events=events)
+    webhook_id = hook["webhook"]["webhook_id"]
     return {
         "experiment_id": experiment_id,
         "run_id": rest.run(experiment_id),
@@ -58,6 +61,7 @@ def known(servers: dict[Name, Rest]) -> dict[str, str]:
         "name": model,
         "version": rest.version(model),
         "new_name": unique("fuzzed"),
+        "webhook_id": webhook_id,
     }
 
 

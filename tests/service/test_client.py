@@ -264,3 +264,21 @@ async def test_tokens_are_made_and_revoked(services: Running) -> None:
         assert client.tokens.list()[0].revoke_time is not None
 
     await with_client(services, work)
+
+
+async def test_webhooks(services: Running) -> None:
+    def work(client: hr.Client) -> None:
+        made = client.webhooks.create("hook", "https://receiver.invalid/a", ["model_version.created"], secret="s")
+        assert (made.url, made.events, made.signed) == ("https://receiver.invalid/a", ("model_version.created",), True)
+        assert client.webhooks.list() == (made,)
+        changed = client.webhooks.update(made.id, disabled=True, description="why", secret="")
+        assert (changed.disabled, changed.description, changed.signed, changed.name) == (True, "why", False, "hook")
+        assert client.webhooks.get(made.id) == changed
+        tested = client.webhooks.test(made.id)
+        assert (tested.success, tested.status) == (False, None)
+        assert tested.problem
+        client.webhooks.delete(made.id)
+        with pytest.raises(errors.NotFound):
+            client.webhooks.get(made.id)
+
+    await with_client(services, work)

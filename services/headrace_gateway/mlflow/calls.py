@@ -8,6 +8,7 @@ import grpc
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from headrace.api.registry.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 from headrace_gateway.mlflow import failures
 from headrace_gateway.services import Services
@@ -17,9 +18,12 @@ if TYPE_CHECKING:  # these exist for type checkers only
     from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
     from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
     from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
+    from headrace.api.registry.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
     from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceAsyncStub
 
 TIMEOUT_S: Final = 60.0
+SHARED: Final = {"webhooks": "registry"}
+"""Stub → the service in whose process it answers, where that is another one's."""
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -39,6 +43,9 @@ class Stubs:
         )
         self.identity: IdentityServiceAsyncStub = cast(
             "IdentityServiceAsyncStub", IdentityServiceStub(services.channel("identity"))
+        )
+        self.webhooks: WebhookServiceAsyncStub = cast(
+            "WebhookServiceAsyncStub", WebhookServiceStub(services.channel(SHARED["webhooks"]))
         )
 
 

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from headrace.api.common.v1 import access_pb2
 from headrace_gateway.mlflow import failures, wire
-from headrace_gateway.mlflow.calls import Calls, Stubs
+from headrace_gateway.mlflow.calls import SHARED, Calls, Stubs
 from headrace_gateway.mlflow.failures import STATUSES, Failure
 from headrace_gateway.mlflow.table import Route
 from headrace_gateway.services import DESCRIPTORS
@@ -126,7 +126,9 @@ def check_policy(route: Route) -> None:
         )
     for name in route.rpcs:
         service, _, method = name.partition(".")
-        known = {one.name: one for descriptor in DESCRIPTORS[service] for one in descriptor.methods}
+        known = {
+            one.name: one for descriptor in DESCRIPTORS[SHARED.get(service, service)] for one in descriptor.methods
+        }
         access = rpc.access_of(known[method]) if method in known else access_pb2.Access()
         if access.role in {access_pb2.ROLE_UNSPECIFIED, access_pb2.ROLE_SERVICE}:
             raise PolicyMissing(f"{route.verbs} {route.path}: {name} is no method that a client may call")

@@ -18,6 +18,7 @@ from headrace_gateway.mlflow import (
     runs,
     server,
     versions,
+    webhooks,
     workspaces,
 )
 
@@ -174,6 +175,17 @@ ROUTES: Final = (
     ),
     Route("POST", "2.0/mlflow/model-versions/set-tag", versions.set_tag, ("registry.SetModelVersionTags",)),
     Route("DELETE", "2.0/mlflow/model-versions/delete-tag", versions.delete_tag, ("registry.DeleteModelVersionTag",)),
+    Route("POST", "2.0/mlflow/webhooks", webhooks.create, ("webhooks.CreateWebhook",)),
+    Route("GET", "2.0/mlflow/webhooks", webhooks.find, ("webhooks.ListWebhooks",)),
+    Route("GET", "2.0/mlflow/webhooks/{webhook_id}", webhooks.get, ("webhooks.GetWebhook",)),
+    Route(
+        "PATCH",
+        "2.0/mlflow/webhooks/{webhook_id}",
+        webhooks.update,
+        ("webhooks.UpdateWebhook", "webhooks.GetWebhook"),
+    ),
+    Route("DELETE", "2.0/mlflow/webhooks/{webhook_id}", webhooks.delete, ("webhooks.DeleteWebhook",)),
+    Route("POST", "2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test, ("webhooks.TestWebhook",)),
     Route("GET", "2.0/mlflow/artifacts/list", artifacts.list_of_run, ("tracking.GetRun", "artifacts.ListArtifacts")),
     Route("GET", "2.0/mlflow-artifacts/artifacts", artifacts.list_of_proxy, ("artifacts.ListArtifacts",)),
     Route("GET", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.download, ("artifacts.DownloadArtifact",)),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headrace/api/common/v1/access.proto\x12\x16headrace.api.common.v1\x1a google/protobuf/descriptor.proto\"h\n\x06\x41\x63\x63\x65ss\x12*\n\x04role\x18\x01 \x01(\x0e\x32\x1c.headrace.api.common.v1.Role\x12\x32\n\x08resource\x18\x02 \x01(\x0e\x32 .headrace.api.common.v1.Resource*q\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_PUBLIC\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x12\x10\n\x0cROLE_SERVICE\x10\x05*\xd0\x01\n\x08Resource\x12\x18\n\x14RESOURCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fRESOURCE_TENANT\x10\x01\x12\x17\n\x13RESOURCE_EXPERIMENT\x10\x02\x12\x10\n\x0cRESOURCE_RUN\x10\x03\x12\x15\n\x11RESOURCE_ARTIFACT\x10\x04\x12\x12\n\x0eRESOURCE_MODEL\x10\x05\x12\x17\n\x13RESOURCE_DEPLOYMENT\x10\x06\x12\x12\n\x0eRESOURCE_EVENT\x10\x07\x12\x12\n\x0eRESOURCE_ROUTE\x10\x08:P\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x1e.headrace.api.common.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headrace/api/common/v1/access.proto\x12\x16headrace.api.common.v1\x1a google/protobuf/descriptor.proto\"h\n\x06\x41\x63\x63\x65ss\x12*\n\x04role\x18\x01 \x01(\x0e\x32\x1c.headrace.api.common.v1.Role\x12\x32\n\x08resource\x18\x02 \x01(\x0e\x32 .headrace.api.common.v1.Resource*q\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_PUBLIC\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x12\x10\n\x0cROLE_SERVICE\x10\x05*\xe6\x01\n\x08Resource\x12\x18\n\x14RESOURCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fRESOURCE_TENANT\x10\x01\x12\x17\n\x13RESOURCE_EXPERIMENT\x10\x02\x12\x10\n\x0cRESOURCE_RUN\x10\x03\x12\x15\n\x11RESOURCE_ARTIFACT\x10\x04\x12\x12\n\x0eRESOURCE_MODEL\x10\x05\x12\x17\n\x13RESOURCE_DEPLOYMENT\x10\x06\x12\x12\n\x0eRESOURCE_EVENT\x10\x07\x12\x12\n\x0eRESOURCE_ROUTE\x10\x08\x12\x14\n\x10RESOURCE_WEBHOOK\x10\x0b:P\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x1e.headrace.api.common.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE']._serialized_start=203
   _globals['_ROLE']._serialized_end=316
   _globals['_RESOURCE']._serialized_start=319
-  _globals['_RESOURCE']._serialized_end=527
+  _globals['_RESOURCE']._serialized_end=549
   _globals['_ACCESS']._serialized_start=97
   _globals['_ACCESS']._serialized_end=201
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,7 @@ class Resource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESOURCE_DEPLOYMENT: _ClassVar[Resource]
     RESOURCE_EVENT: _ClassVar[Resource]
     RESOURCE_ROUTE: _ClassVar[Resource]
+    RESOURCE_WEBHOOK: _ClassVar[Resource]
 ROLE_UNSPECIFIED: Role
 ROLE_PUBLIC: Role
 ROLE_VIEWER: Role
@@ -41,6 +42,7 @@ RESOURCE_MODEL: Resource
 RESOURCE_DEPLOYMENT: Resource
 RESOURCE_EVENT: Resource
 RESOURCE_ROUTE: Resource
+RESOURCE_WEBHOOK: Resource
 ACCESS_FIELD_NUMBER: _ClassVar[int]
 access: _descriptor.FieldDescriptor
 

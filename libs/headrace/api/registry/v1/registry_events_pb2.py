@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from headrace.api.registry.v1 import registry_pb2 as headrace_dot_api_dot_registry_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.headrace/api/registry/v1/registry_events.proto\x12\x18headrace.api.registry.v1\x1a\'headrace/api/registry/v1/registry.proto\">\n\x0cModelCreated\x12.\n\x05model\x18\x01 \x01(\x0b\x32\x1f.headrace.api.registry.v1.Model\"U\n\x0cModelUpdated\x12.\n\x05model\x18\x01 \x01(\x0b\x32\x1f.headrace.api.registry.v1.Model\x12\x15\n\rprevious_name\x18\x02 \x01(\t\"\x1c\n\x0cModelDeleted\x12\x0c\n\x04name\x18\x01 \x01(\t\"N\n\x13ModelVersionCreated\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.headrace.api.registry.v1.ModelVersion\"N\n\x13ModelVersionUpdated\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.headrace.api.registry.v1.ModelVersion\":\n\x13ModelVersionDeleted\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"x\n\x14ModelVersionPromoted\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.headrace.api.registry.v1.ModelVersion\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x18\n\x10previous_version\x18\x03 \x01(\x05\"G\n\x11ModelAliasDeleted\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.headrace/api/registry/v1/registry_events.proto\x12\x18headrace.api.registry.v1\x1a\'headrace/api/registry/v1/registry.proto\">\n\x0cModelCreated\x12.\n\x05model\x18\x01 \x01(\x0b\x32\x1f.headrace.api.registry.v1.Model\"U\n\x0cModelUpdated\x12.\n\x05model\x18\x01 \x01(\x0b\x32\x1f.headrace.api.registry.v1.Model\x12\x15\n\rprevious_name\x18\x02 \x01(\t\"\x1c\n\x0cModelDeleted\x12\x0c\n\x04name\x18\x01 \x01(\t\"N\n\x13ModelVersionCreated\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.headrace.api.registry.v1.ModelVersion\"v\n\x13ModelVersionUpdated\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.headrace.api.registry.v1.ModelVersion\x12\x10\n\x08set_tags\x18\x02 \x03(\t\x12\x14\n\x0c\x64\x65leted_tags\x18\x03 \x03(\t\":\n\x13ModelVersionDeleted\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\x89\x01\n\x14ModelVersionPromoted\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.headrace.api.registry.v1.ModelVersion\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x18\n\x10previous_version\x18\x03 \x01(\x05\x12\x0f\n\x07renamed\x18\x04 \x01(\x08\"X\n\x11ModelAliasDeleted\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0f\n\x07implied\x18\x04 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELVERSIONCREATED']._serialized_start=298
   _globals['_MODELVERSIONCREATED']._serialized_end=376
   _globals['_MODELVERSIONUPDATED']._serialized_start=378
-  _globals['_MODELVERSIONUPDATED']._serialized_end=456
-  _globals['_MODELVERSIONDELETED']._serialized_start=458
-  _globals['_MODELVERSIONDELETED']._serialized_end=516
-  _globals['_MODELVERSIONPROMOTED']._serialized_start=518
-  _globals['_MODELVERSIONPROMOTED']._serialized_end=638
-  _globals['_MODELALIASDELETED']._serialized_start=640
-  _globals['_MODELALIASDELETED']._serialized_end=711
+  _globals['_MODELVERSIONUPDATED']._serialized_end=496
+  _globals['_MODELVERSIONDELETED']._serialized_start=498
+  _globals['_MODELVERSIONDELETED']._serialized_end=556
+  _globals['_MODELVERSIONPROMOTED']._serialized_start=559
+  _globals['_MODELVERSIONPROMOTED']._serialized_end=696
+  _globals['_MODELALIASDELETED']._serialized_start=698
+  _globals['_MODELALIASDELETED']._serialized_end=786
 # @@protoc_insertion_point(module_scope)
