@@ -69,7 +69,8 @@ async def test_what_is_told_of_a_model_s_life(database: str) -> None:
     } in versions
     assert all(one.is_signed_with("s3cret") for one in received)
     assert len({one.delivery_id for one in received}) == len(received)
-    assert all(one.told.keys() == {"entity", "action", "timestamp", "data"} for one in received)
+    assert all(one.told.keys() == {"entity", "action", "timestamp", "data", "workspace"} for one in received)
+    assert {one.told["workspace"] for one in received} == {"default"}
 
 
 async def nothing_to_tell(h: Hooks) -> None:
@@ -277,6 +278,17 @@ async def test_a_tenant_s_webhooks_are_its_own(database: str) -> None:
             await wait(receiver, 1)
             await h.finished(1)
     assert [one.path for one in receiver.received] == ["/theirs"]
+
+
+async def test_a_workspace_is_named(database: str) -> None:
+    with receiving() as receiver:
+        async with hooks(database) as h:
+            await h.make(receiver, tenant="default.team-a")
+            await h.model("wine", tenant="default")
+            await h.model("wine", tenant="default.team-a")
+            await wait(receiver, 1)
+            await h.finished(1)
+    assert [one.told["workspace"] for one in receiver.received] == ["team-a"]
 
 
 async def test_a_test_says_what_the_receiver_said(database: str) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.api.registry.v1 import registry_events_pb2 as emitted
 from headrace.api.registry.v1 import registry_pb2
+from headrace_kit import workspaces
 from headrace_kit.bus.cloudevents import CloudEvent
 from headrace_kit.topics import EVENT_TYPES
 
@@ -42,10 +43,16 @@ def occurrences(event: CloudEvent) -> tuple[Occurrence, ...]:
     return tuple(_of(EVENT_TYPES[event.type][1].FromString(event.data)))
 
 
-def body(event: str, time: datetime, data: Mapping[str, Any]) -> bytes:
-    """What is posted."""
+def body(event: str, time: datetime, data: Mapping[str, Any], tenant_id: str) -> bytes:
+    """What is posted, with the tenant's workspace."""
     entity, _, action = event.partition(".")
-    told = {"entity": entity, "action": action, "timestamp": time.astimezone(UTC).isoformat(), "data": data}
+    told = {
+        "entity": entity,
+        "action": action,
+        "timestamp": time.astimezone(UTC).isoformat(),
+        "data": data,
+        "workspace": workspaces.split(tenant_id)[1],
+    }
     return msgspec.json.encode(told)
 
 

@@ -14,7 +14,7 @@ def record(conn: psycopg.Connection[Any], event: CloudEvent) -> None:
     """A delivery for each webhook of the tenant that wants to hear of it, in the transaction that handles the event."""
     added = 0
     for number, told in enumerate(payloads.occurrences(event)):
-        body = payloads.body(told.event, event.time, told.data)
+        body = payloads.body(told.event, event.time, told.data, event.tenant_id)
         added += deliveries.record(conn, event.tenant_id, event.id, number, told.event, event.time, body)
     if added:
         deliveries.notify(conn)

@@ -116,7 +116,7 @@ class WebhookService(WebhookServiceServicer):
                 f"{TESTS} webhooks are being tested now, and that is all at a time; try again",
                 retry_after_s=1,
             )
-        body = payloads.body(event, self._now(), payloads.EXAMPLES[event])
+        body = payloads.body(event, self._now(), payloads.EXAMPLES[event], row.tenant_id)
         parcel = (row.tenant_id, row.webhook_id, row.url, row.secret, uuid4(), body)
         async with self._tests:
             outcome = await asyncio.get_running_loop().run_in_executor(self._threads, self._courier.deliver, *parcel)
