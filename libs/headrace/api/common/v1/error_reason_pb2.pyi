@@ -25,6 +25,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TOKEN_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_TAG_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_METHOD_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_EXPERIMENT_EXISTS: _ClassVar[ErrorReason]
     ERROR_REASON_RUN_EXISTS: _ClassVar[ErrorReason]
     ERROR_REASON_MODEL_EXISTS: _ClassVar[ErrorReason]
@@ -65,6 +66,7 @@ ERROR_REASON_TENANT_NOT_FOUND: ErrorReason
 ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason
 ERROR_REASON_TAG_NOT_FOUND: ErrorReason
 ERROR_REASON_METHOD_NOT_FOUND: ErrorReason
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason
 ERROR_REASON_EXPERIMENT_EXISTS: ErrorReason
 ERROR_REASON_RUN_EXISTS: ErrorReason
 ERROR_REASON_MODEL_EXISTS: ErrorReason
