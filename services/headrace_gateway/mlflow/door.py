@@ -4,7 +4,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES: Final = 64 << 20
 _TRACEPARENT: Final = re.compile(r"[0-9a-f\-]{1,100}")  # what else came there would be refused as metadata
+_REST: Final = frozenset({"path", "folder", "file"})
+"""Parts of a path that take all of its rest."""
 _NOT_FOUND: Final = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>Headrace answers nothing here.</p>"
 _NOT_ALLOWED: Final = "<!doctype html><title>405 Method Not Allowed</title><h1>Method Not Allowed</h1>"
 
@@ -40,10 +42,14 @@ class _Door:
 
 
 class MlflowDoor:
-    """Answers what `routes` name, and the rest as MLflow answers an unknown route."""
+    """Answers what `routes` name, and the rest as MLflow answers an unknown route.
 
-    def __init__(self, stubs: Stubs, routes: Iterable[Route]) -> None:
+    `public_url` is where clients reach this server; where it is empty, it is where each request came to.
+    """
+
+    def __init__(self, stubs: Stubs, routes: Iterable[Route], public_url: str = "") -> None:
         self._stubs = stubs
+        self._public_url = public_url
         self._fixed: dict[str, dict[str, _Door]] = {}
         self._templates: list[tuple[re.Pattern[str], dict[str, _Door]]] = []
         for route in routes:
@@ -71,15 +77,7 @@ class MlflowDoor:
         door = doors.get(request.method)
         if door is None:
             return HTMLResponse(_NOT_ALLOWED, 405, {"allow": ", ".join(sorted(doors))})
-        try:
-            return await self._exchange(door, request, path)
-        except Failure as failure:
-            return told(failure)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
-        except Exception:
-            log.exception("%s %s failed", request.method, request.url.path)
-            return told(Failure("INTERNAL_ERROR", "Headrace failed to answer this; the gateway's log tells more."))
+        return await answered(request, self._exchange(door, request, path))
 
     def _found(self, path: str) -> tuple[Mapping[str, _Door], dict[str, str]]:
         doors = self._fixed.get(path)
@@ -92,7 +90,8 @@ class MlflowDoor:
         return {}, {}
 
     async def _exchange(self, door: _Door, request: HttpRequest, path: dict[str, str]) -> Response:
-        calls = Calls(self._stubs, tuple(_metadata(request)))
+        here = (self._public_url or str(request.base_url)).rstrip("/")
+        calls = Calls(self._stubs, tuple(_metadata(request)), here)
         given: object = request
         if door.reader is None:
             request.scope["path_params"] = path
@@ -102,6 +101,19 @@ class MlflowDoor:
             given = door.reader.body(await _body(request), path)
         answer = await door.route.handler(calls, given)
         return answer if isinstance(answer, Response) else Response(wire.encode(answer), media_type=wire.JSON)
+
+
+async def answered(request: HttpRequest, exchange: Awaitable[Response]) -> Response:
+    """What the exchange answers, whatever goes wrong with it."""
+    try:
+        return await exchange
+    except Failure as failure:
+        return told(failure)
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody reads it
+    except Exception:
+        log.exception("%s %s failed", request.method, request.url.path)
+        return told(Failure("INTERNAL_ERROR", "Headrace failed to answer this; the gateway's log tells more."))
 
 
 def told(failure: Failure) -> Response:
@@ -137,7 +149,7 @@ def _reader(route: Route) -> wire.Reader[Any] | None:
 
 
 def _pattern(path: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>{'.+' if part[1] == 'path' else '[^/]+'})", path)
+    return re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>{'.+' if part[1] in _REST else '[^/]+'})", path)
 
 
 def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:

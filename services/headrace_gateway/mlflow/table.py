@@ -17,6 +17,7 @@ from headrace_gateway.mlflow import (
     registered,
     runs,
     server,
+    transfers,
     versions,
 )
 
@@ -26,7 +27,9 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route; `path` is behind "/api/" or "/ajax-api/", with `{name}` for a part and `{path}` for all the rest."""
+    """A route; `path` is behind "/api/" or "/ajax-api/", with `{name}` for a part, and `{path}`, `{folder}` or
+    `{file}` for all the rest.
+    """
 
     verbs: str
     path: str
@@ -39,6 +42,7 @@ class Route:
 
 
 _ONLY_UI: Final = ("/ajax-api/",)
+_READ: Final = ("artifacts.DownloadArtifact", "artifacts.GetArtifact")
 _NOTHING_TOLD: Final = "says what this server can do, which clients ask before they log in"
 
 ROUTES: Final = (
@@ -123,7 +127,7 @@ ROUTES: Final = (
         "GET",
         "2.0/mlflow/logged-models/{model_id}/artifacts/files",
         artifacts.file_of_model,
-        ("artifacts.DownloadArtifact",),
+        _READ,
         prefixes=_ONLY_UI,
     ),
     Route("POST", "2.0/mlflow/registered-models/create", registered.create, ("registry.CreateModel",)),
@@ -170,7 +174,7 @@ ROUTES: Final = (
     Route("DELETE", "2.0/mlflow/model-versions/delete-tag", versions.delete_tag, ("registry.DeleteModelVersionTag",)),
     Route("GET", "2.0/mlflow/artifacts/list", artifacts.list_of_run, ("tracking.GetRun", "artifacts.ListArtifacts")),
     Route("GET", "2.0/mlflow-artifacts/artifacts", artifacts.list_of_proxy, ("artifacts.ListArtifacts",)),
-    Route("GET", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.download, ("artifacts.DownloadArtifact",)),
+    Route("GET", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.download, _READ),
     Route("PUT", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.upload, ("artifacts.UploadArtifact",)),
     Route(
         "DELETE",
@@ -178,6 +182,18 @@ ROUTES: Final = (
         artifacts.delete,
         ("artifacts.GetArtifact", "artifacts.ListArtifacts", "artifacts.DeleteArtifact"),
     ),
-    Route("GET", "get-artifact", artifacts.file_of_run, ("artifacts.DownloadArtifact",), prefixes=("/",)),
+    Route("GET", "get-artifact", artifacts.file_of_run, _READ, prefixes=("/",)),
+    Route("GET", "model-versions/get-artifact", versions.file, ("registry.GetModelVersion", *_READ), prefixes=("/",)),
+    Route(
+        "POST", "2.0/mlflow/upload-artifact", artifacts.upload_of_run, ("artifacts.UploadArtifact",), prefixes=_ONLY_UI
+    ),
+    Route("POST", "2.0/mlflow-artifacts/mpu/create/{folder}", transfers.create_upload, ("artifacts.StartUpload",)),
+    Route(
+        "POST", "2.0/mlflow-artifacts/mpu/complete/{folder}", transfers.complete_upload, ("artifacts.CompleteUpload",)
+    ),
+    Route("POST", "2.0/mlflow-artifacts/mpu/abort/{folder}", transfers.abort_upload, ("artifacts.AbortUpload",)),
+    Route("GET", "2.0/mlflow-artifacts/presigned/{file}", transfers.presigned, ("artifacts.SignDownload",)),
+    Route("POST", "2.0/mlflow/artifacts/presigned-download-url", transfers.sign_download, ("artifacts.SignDownload",)),
+    Route("POST", "2.0/mlflow/artifacts/presigned-upload-url", transfers.sign_upload, ("artifacts.SignUpload",)),
     Route("GET", "3.0/mlflow/server-info", server.info, open=_NOTHING_TOLD),
 )
