@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from headrace.api.common.v1 import error_reason_pb2
 from headrace_gateway.connect import ConnectDoor
+from headrace_gateway.forwarded import checked_token
 from headrace_gateway.mlflow.calls import Stubs
 from headrace_gateway.mlflow.door import MlflowDoor
 from headrace_gateway.mlflow.table import ROUTES
@@ -17,7 +18,7 @@ from headrace_gateway.router import RouteFollower, Router, Routes
 from headrace_gateway.services import Services, public_addresses
 from headrace_gateway.signed import SignedDoor
 from headrace_gateway.web import HostGuard, HttpFront
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, Authenticator, resolve_by, token_invalid
+from headrace_kit.auth import AUTHORIZATION, Authenticator, resolve_by
 from headrace_kit.config import ServiceConfig, is_loopback, setting
 from headrace_kit.errors import DomainError
 from headrace_kit.lifecycle import Runner
@@ -91,8 +92,7 @@ def _caller_by(authenticate: Authenticator) -> Callable[[Request], Awaitable[Cal
     async def caller(request: Request) -> Caller:
         """Raises DomainError where nobody can be made out."""
         authorization = request.headers.get(AUTHORIZATION, "")
-        if authorization.partition(" ")[2].startswith(SERVICE_PREFIX):
-            raise token_invalid("services call one another over gRPC, not through the gateway")
+        checked_token(authorization.partition(" ")[2])
         who = await authenticate({AUTHORIZATION: authorization})
         if who is None:
             raise DomainError(

@@ -13,6 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from headrace.api.common.v1 import access_pb2
+from headrace_gateway import forwarded
 from headrace_gateway.mlflow import wire
 from headrace_gateway.mlflow.calls import Calls, Stubs
 from headrace_gateway.mlflow.failures import STATUSES, Failure
@@ -20,14 +21,13 @@ from headrace_gateway.mlflow.table import Route
 from headrace_gateway.services import DESCRIPTORS
 from headrace_gateway.web import body_of
 from headrace_kit import rpc
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX
+from headrace_kit.auth import AUTHORIZATION
+from headrace_kit.errors import DomainError
 from headrace_kit.rpc import PolicyMissing
-from headrace_kit.telemetry import TRACEPARENT
 
 log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES: Final = 64 << 20
-_TRACEPARENT: Final = re.compile(r"[0-9a-f\-]{1,100}")  # what else came there would be refused as metadata
 _REST: Final = frozenset({"path", "folder", "file"})
 """Parts of a path that take all of its rest."""
 _NOT_FOUND: Final = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>Headrace answers nothing here.</p>"
@@ -158,14 +158,11 @@ def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:
     if given:
         scheme, _, value = given.partition(" ")
         token = _password(value) if scheme.lower() == "basic" else value.strip()
-        if token.startswith(SERVICE_PREFIX):
-            raise Failure("UNAUTHENTICATED", "services call one another over gRPC, not through the gateway")
-        if not token.isascii() or not token.isprintable():
-            raise Failure("UNAUTHENTICATED", "the token must be printable ASCII")
-        yield AUTHORIZATION, f"Bearer {token}"
-    trace = request.headers.get(TRACEPARENT, "")
-    if _TRACEPARENT.fullmatch(trace):
-        yield TRACEPARENT, trace
+        try:
+            yield AUTHORIZATION, f"Bearer {forwarded.checked_token(token)}"
+        except DomainError as error:
+            raise Failure("UNAUTHENTICATED", error.message) from None
+    yield from forwarded.trace(request.headers)
 
 
 def _password(value: str) -> str:
