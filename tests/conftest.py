@@ -5,7 +5,7 @@ from typing import Final, cast
 
 import pytest
 
-pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow"]
+pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow", "fix_transfers"]
 
 _ORDER: Final = ("faults", "contract", "rest", "service", "e2e", "unit")
 _TESTS: Final = Path(__file__).parent

@@ -5,10 +5,11 @@ import json
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import httpx
@@ -170,14 +171,16 @@ def rest(request: pytest.FixtureRequest, servers: dict[Name, Rest]) -> Rest:
 
 
 @contextmanager
-def mlflow_server(python: Path, folder: Path, *options: str) -> Iterator[str]:
-    """`mlflow server` on SQLite; its address."""
+def mlflow_server(
+    python: Path, folder: Path, *options: str, artifacts: str = "", environ: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """`mlflow server` on SQLite, with files in the folder, or where `artifacts` says; its address."""
     port = free_port()
     command = [str(python.with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += [
         "--artifacts-destination",
-        str(folder / "artifacts"),
+        artifacts or str(folder / "artifacts"),
         "--uvicorn-opts",
         "--timeout-worker-healthcheck 60",
         *options,
@@ -190,6 +193,7 @@ def mlflow_server(python: Path, folder: Path, *options: str) -> Iterator[str]:
         "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # else a new webhook is told nothing for a minute
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": "",
+        **environ,
     }
     address = f"http://127.0.0.1:{port}"
     server = ProcessServer(address, command, folder, lambda: http_answers(f"{address}/health"), environment)

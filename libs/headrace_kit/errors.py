@@ -45,6 +45,7 @@ CODES: Final[Mapping[ErrorReason, grpc.StatusCode]] = MappingProxyType(
         error_reason_pb2.ERROR_REASON_TAG_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         error_reason_pb2.ERROR_REASON_WORKSPACE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         error_reason_pb2.ERROR_REASON_WEBHOOK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+        error_reason_pb2.ERROR_REASON_UPLOAD_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         error_reason_pb2.ERROR_REASON_METHOD_NOT_FOUND: grpc.StatusCode.UNIMPLEMENTED,
         error_reason_pb2.ERROR_REASON_EXPERIMENT_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
         error_reason_pb2.ERROR_REASON_RUN_EXISTS: grpc.StatusCode.ALREADY_EXISTS,

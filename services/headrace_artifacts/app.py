@@ -11,8 +11,10 @@ from headrace.api.artifacts.v1 import artifact_service_pb2
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import add_ArtifactServiceServicer_to_server
 from headrace_artifacts import collector, store
 from headrace_artifacts.collector import Collector, Purges, Times
+from headrace_artifacts.multipart import InParts, Multipart
 from headrace_artifacts.owners import Owners
-from headrace_artifacts.service import ArtifactService, Uploads
+from headrace_artifacts.placing import Placing
+from headrace_artifacts.service import ArtifactService
 from headrace_artifacts.sweeper import Sweeper
 from headrace_artifacts.transfer import Limits
 from headrace_artifacts.versions import Versions
@@ -38,6 +40,8 @@ _POSITIVE: Final = (
     "upload_lease_seconds",
     "download_threads",
     "artifact_most_bytes",
+    "multipart_upload_seconds",
+    "multipart_wait_seconds",
 )
 
 
@@ -52,7 +56,12 @@ class Config(StoreConfig):
     upload_lease_seconds: float = setting(900.0, "How long after a crash half-done uploads are deleted.")
     download_threads: int = setting(16, "Threads that read from the store; downloads share them, part by part.")
     artifact_most_bytes: int = setting(75 << 30, "The largest artifact; at most 10,000 times s3_part_bytes.")
-
+    multipart_upload_seconds: float = setting(
+        86_400.0, "How long an upload in parts may take, from its start; then its parts are deleted."
+    )
+    multipart_wait_seconds: float = setting(
+        300.0, "How long a part waits for its turn: MLflow's client does not come back with one."
+    )
     purged_model_grace_seconds: float = setting(
         300.0, "How long after a model was purged its files are deleted, unless a version is made of it meanwhile."
     )
@@ -89,19 +98,28 @@ async def start(config: Config, runner: Runner) -> None:
     bus = runner.bus(open_bus(config))
     runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
     await _collect(config, runner, bus, sweeper)
+    placing = Placing(db, config.upload_slots, config.upload_lease_seconds, sweeper.wake)
+    limits = Limits(config.artifact_most_bytes, config.upload_idle_seconds)
+    multipart = Multipart(
+        db,
+        blobs,
+        owners,
+        placing,
+        InParts(config.multipart_upload_seconds, config.multipart_wait_seconds, limits),
+        writing=writing.executor,
+        secret=config.service_secret,
+    )
     service = ArtifactService(
         db,
         blobs,
         owners,
-        Uploads(
-            slots=config.upload_slots,
-            slot_wait_s=config.upload_wait_seconds,
-            lease_s=config.upload_lease_seconds,
-            limits=Limits(config.artifact_most_bytes, config.upload_idle_seconds),
-        ),
+        placing,
+        await runner.resource(multipart),
+        slot_wait_s=config.upload_wait_seconds,
+        limits=limits,
         writing=writing.executor,
         reading=reading.executor,
-        sweep=sweeper.wake,
+        secret=config.service_secret,
     )
     runner.check(db.check)
     runner.serve(

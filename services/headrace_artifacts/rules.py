@@ -21,6 +21,8 @@ MOST_PART_BYTES: Final = 1 << 20
 MOST_PATH_CHARACTERS: Final = 1000
 MOST_PATH_BYTES: Final = 2000  # an index entry of PostgreSQL holds 2,704, tenant and owner included
 MOST_MEDIA_TYPE_CHARACTERS: Final = 255
+MOST_VALID_S: Final = 604_800
+DEFAULT_VALID_S: Final = 900
 MOST_PAGE_BYTES: Final = 3 << 20  # clients of other makers take 4 MiB
 
 _RUN: Final = re.compile(r"[0-9a-f]{32}")
@@ -50,7 +52,7 @@ def header(request: pb.UploadArtifactRequest) -> Header:
     return Header(
         owner_id=owner_id(request.header.owner, "header.owner"),
         path=path,
-        media_type=media_type(request.header.media_type, path),
+        media_type=media_type(request.header.media_type, path, "header.media_type"),
     )
 
 
@@ -154,13 +156,13 @@ def fitting(page: Iterable[artifacts_pb2.Artifact]) -> Iterator[artifacts_pb2.Ar
         yield artifact
 
 
-def media_type(text: str, path: str) -> str:
+def media_type(text: str, path: str, field: str) -> str:
     """The media type; guessed from the name where none is given. Raises InvalidField."""
     if not text:
         return _KNOWN_TYPES.guess_type(path)[0] or _DEFAULT_MEDIA_TYPE
     if len(text) > MOST_MEDIA_TYPE_CHARACTERS or not _MEDIA_TYPE.fullmatch(text):
         raise InvalidField(
-            "header.media_type",
+            field,
             f'must be like "text/plain" (RFC 9110), at most {MOST_MEDIA_TYPE_CHARACTERS} characters; got {text[:300]!r}',
         )
     return text
@@ -198,6 +200,20 @@ def offset(number: int, size: int) -> int:
     return number
 
 
+def length(number: int) -> int | None:
+    """How much of a file is asked for; None for all. Raises InvalidField."""
+    if number < 0:
+        raise InvalidField("length", f"must be 0, for all, or more; got {number:,}")
+    return number or None
+
+
+def valid_seconds(number: int) -> int:
+    """How long a ticket is to last. Raises InvalidField."""
+    if not 0 <= number <= MOST_VALID_S:
+        raise InvalidField("valid_seconds", f"must be 1 to {MOST_VALID_S}, or 0 for {DEFAULT_VALID_S}; got {number}")
+    return number or DEFAULT_VALID_S
+
+
 def artifact_id(text: str) -> UUID:
     """The id. Raises ARTIFACT_NOT_FOUND when no artifact can have it."""
     try:
@@ -226,6 +242,15 @@ def owner_purged(owner_id: str) -> DomainError:
     return DomainError(reason, f"{owner_id} was purged; nothing was stored")
 
 
+def given_up() -> DomainError:
+    """The sweeper took what was still being uploaded."""
+    return DomainError(
+        error_reason_pb2.ERROR_REASON_BACKEND_UNAVAILABLE,
+        "the upload was given up for dead while it went on; upload the file again",
+        retry_after_s=1,
+    )
+
+
 def truncated(why: str) -> DomainError:
     """An upload ended too early."""
     return DomainError(
@@ -233,11 +258,11 @@ def truncated(why: str) -> DomainError:
     )
 
 
-def data_lost(artifact_id: UUID, why: str) -> DomainError:
+def data_lost(what: str, why: str) -> DomainError:
     """The store gives something else than was stored."""
     return DomainError(
         error_reason_pb2.ERROR_REASON_DATA_LOST,
-        f"artifact {artifact_id}: {why}; what was received must not be used, restore the store or upload the file again",
+        f"{what}: {why}; what was received must not be used, restore the store or upload the file again",
     )
 
 

@@ -1,11 +1,8 @@
 """ArtifactService: translates requests, owns the transactions."""
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,71 +11,63 @@ import grpc
 
 from headrace.api.artifacts.v1 import artifact_service_pb2 as pb
 from headrace.api.artifacts.v1.artifact_service_pb2_grpc import ArtifactServiceServicer
-from headrace.api.common.v1 import error_reason_pb2
-from headrace_artifacts import collecting, events, rules, store, transfer
+from headrace_artifacts import events, rules, store, transfer
+from headrace_artifacts.multipart import Multipart
 from headrace_artifacts.owners import Owners
+from headrace_artifacts.placing import Placing
 from headrace_artifacts.store import ArtifactRow
-from headrace_kit import paging, tenancy
+from headrace_kit import paging, tenancy, tickets
 from headrace_kit.blobs import BlobNotFound, Blobs
 from headrace_kit.db import Connection, Database
-from headrace_kit.errors import DomainError, InvalidField
-
-log = logging.getLogger(__name__)
+from headrace_kit.errors import InvalidField
+from headrace_kit.tickets import Purpose, Ticket
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Uploads:
-    """How uploads share this process."""
-
-    slots: int
-    """At the same time; each holds a thread and, with an S3 store, three of its upload parts."""
-    slot_wait_s: float
-    """How long one waits for a slot before it is told to come back later."""
-    lease_s: float
-    """How long after this process died its half-done uploads are deleted."""
-    limits: transfer.Limits
+_Named = pb.GetArtifactRequest | pb.DownloadArtifactRequest | pb.SignDownloadRequest
 
 
 class ArtifactService(ArtifactServiceServicer):
-    """`writing` has a thread for every slot of `uploads`, `reading` those that downloads share."""
+    """`writing` has a thread for every slot of `placing`, which an upload waits for `slot_wait_s`; downloads share `reading`."""
 
     def __init__(
         self,
         db: Database,
         blobs: Blobs,
         owners: Owners,
-        uploads: Uploads,
+        placing: Placing,
+        multipart: Multipart,
         *,
+        slot_wait_s: float,
+        limits: transfer.Limits,
         writing: Executor,
         reading: Executor,
-        sweep: Callable[[], None],
+        secret: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         self._db = db
         self._blobs = blobs
         self._owners = owners
-        self._uploads = uploads
+        self._placing = placing
+        self._multipart = multipart
+        self._slot_wait_s = slot_wait_s
+        self._limits = limits
         self._writing = writing
         self._reading = reading
-        self._sweep = sweep
+        self._secret = secret
         self._now = now
         self._new_id = new_id
-        self._slots = asyncio.Semaphore(uploads.slots)
 
     async def UploadArtifact(
         self, request_iterator: AsyncIterator[pb.UploadArtifactRequest], context: Context
     ) -> pb.UploadArtifactResponse:
         tenant_id = tenancy.caller().tenant_id
-        limits = self._uploads.limits
-        header = rules.header(await transfer.next_request(request_iterator, limits.idle_s))
+        header = rules.header(await transfer.next_request(request_iterator, self._limits.idle_s))
         await self._owners.check_active(tenant_id, header.owner_id)
         artifact_id = self._new_id()
         key = rules.blob_key(tenant_id, artifact_id)
-        async with self._slot(), self._loose(tenant_id, key):
-            received = await transfer.receive(self._blobs, self._writing, key, request_iterator, limits)
+        async with self._placing.slot(self._slot_wait_s), self._placing.loose(tenant_id, key):
+            received = await transfer.receive(self._blobs, self._writing, key, request_iterator, self._limits)
             row = ArtifactRow(
                 tenant_id=tenant_id,
                 artifact_id=artifact_id,
@@ -90,9 +79,12 @@ class ArtifactService(ArtifactServiceServicer):
                 blob_key=key,
                 create_time=self._now(),
             )
-            replaced = await self._put_in_place(row)
-        if replaced:
-            self._sweep()
+            async with self._db.tenant(tenant_id) as conn:
+                placed = await self._placing.put(conn, row)
+            if not placed.taken:
+                raise rules.given_up()
+        if placed.freed:
+            self._placing.sweep()
         return pb.UploadArtifactResponse(artifact=events.artifact(row))
 
     async def DownloadArtifact(
@@ -102,10 +94,10 @@ class ArtifactService(ArtifactServiceServicer):
         while True:
             before, row = row, await self._find(request)
             if before and before.blob_key == row.blob_key:
-                raise rules.data_lost(row.artifact_id, "the store has lost it")
-            rules.offset(request.offset, row.size_bytes)
+                raise rules.data_lost(f"artifact {row.artifact_id}", "the store has lost it")
+            offset, length = rules.offset(request.offset, row.size_bytes), rules.length(request.length)
             try:
-                async with aclosing(transfer.parts(self._blobs, self._reading, row, request.offset)) as parts:
+                async with aclosing(transfer.parts(self._blobs, self._reading, row, offset, length)) as parts:
                     first = await anext(parts, b"")
                     yield pb.DownloadArtifactResponse(artifact=events.artifact(row))
                     if first:
@@ -149,85 +141,56 @@ class ArtifactService(ArtifactServiceServicer):
                 raise rules.artifact_not_found(f"the id {request.artifact_id!r}")
             await store.let_go_blob(conn, row.tenant_id, row.blob_key)
             await events.deleted(conn, row)
-        self._sweep()
+        self._placing.sweep()
         return pb.DeleteArtifactResponse()
 
-    async def _find(self, request: pb.GetArtifactRequest | pb.DownloadArtifactRequest) -> ArtifactRow:
+    async def StartUpload(self, request: pb.StartUploadRequest, context: Context) -> pb.StartUploadResponse:
+        return await self._multipart.start(tenancy.caller().tenant_id, request)
+
+    async def UploadPart(
+        self, request_iterator: AsyncIterator[pb.UploadPartRequest], context: Context
+    ) -> pb.UploadPartResponse:
+        return await self._multipart.part(tenancy.caller().tenant_id, request_iterator)
+
+    async def CompleteUpload(self, request: pb.CompleteUploadRequest, context: Context) -> pb.CompleteUploadResponse:
+        return await self._multipart.complete(tenancy.caller().tenant_id, request)
+
+    async def AbortUpload(self, request: pb.AbortUploadRequest, context: Context) -> pb.AbortUploadResponse:
+        await self._multipart.abort(tenancy.caller().tenant_id, request)
+        return pb.AbortUploadResponse()
+
+    async def SignDownload(self, request: pb.SignDownloadRequest, context: Context) -> pb.SignDownloadResponse:
+        seconds = rules.valid_seconds(request.valid_seconds)
+        row = await self._find(request)
+        answer = pb.SignDownloadResponse(artifact=events.artifact(row))
+        answer.ticket, expires = self._signed("read", seconds, str(row.artifact_id))
+        answer.expire_time.FromSeconds(expires)
+        return answer
+
+    async def SignUpload(self, request: pb.SignUploadRequest, context: Context) -> pb.SignUploadResponse:
+        seconds = rules.valid_seconds(request.valid_seconds)
+        owner_id, path = rules.owner_id(request.owner, "owner"), rules.artifact_path(request.path, "path")
+        media_type = rules.media_type(request.media_type, path, "media_type")
+        await self._owners.check_active(tenancy.caller().tenant_id, owner_id)
+        answer = pb.SignUploadResponse()
+        answer.ticket, expires = self._signed("write", seconds, owner_id, path, media_type)
+        answer.expire_time.FromSeconds(expires)
+        return answer
+
+    def _signed(self, purpose: Purpose, seconds: int, *names: str) -> tuple[str, int]:
+        """A ticket, and when it expires."""
+        expires = int(self._now().timestamp()) + seconds
+        return tickets.issue(self._secret, Ticket(purpose, tenancy.caller().tenant_id, expires, names)), expires
+
+    async def _find(self, request: _Named) -> ArtifactRow:
         async with self._db.tenant(tenancy.caller().tenant_id) as conn:
             row, which = await _find(conn, request)
         if row is None:
             raise rules.artifact_not_found(which)
         return row
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._uploads.slot_wait_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise DomainError(
-                error_reason_pb2.ERROR_REASON_OVERLOADED,
-                f"{self._uploads.slots} uploads are under way here, as many as may be; try again",
-                retry_after_s=5,
-            ) from None
-        try:
-            yield
-        finally:
-            self._slots.release()
 
-    @asynccontextmanager
-    async def _loose(self, tenant_id: str, key: str) -> AsyncIterator[None]:
-        """Around the upload of a blob: whatever becomes of it or of this process, it is deleted unless an artifact
-        took it.
-        """
-        async with self._db.tenant(tenant_id) as conn:
-            await store.begin_blob(conn, tenant_id, key, self._uploads.lease_s)
-        renewing = asyncio.create_task(self._renew(tenant_id, key))
-        try:
-            yield
-        except BaseException:
-            # Should this fail too, the lease runs out.
-            async with self._db.tenant(tenant_id) as conn:
-                await store.give_up_blob(conn, key)
-            self._sweep()
-            raise
-        finally:
-            renewing.cancel()
-
-    async def _renew(self, tenant_id: str, key: str) -> None:
-        while True:
-            await asyncio.sleep(self._uploads.lease_s / 3)
-            try:
-                async with self._db.tenant(tenant_id) as conn:
-                    await store.renew_blob(conn, key, self._uploads.lease_s)
-            except DomainError as error:
-                log.warning("upload %s: its lease was not renewed: %s", key, error)
-
-    async def _put_in_place(self, row: ArtifactRow) -> bool:
-        """The artifact instead of the one that had its path; whether one had."""
-        async with self._db.tenant(row.tenant_id) as conn:
-            if not await collecting.lock_owner(conn, row.owner_id):
-                raise rules.owner_purged(row.owner_id)
-            taken = await store.take_blob(conn, row.blob_key)
-            if taken:
-                await store.lock_path(conn, row.owner_id, row.path)
-                replaced = await store.delete_at_path(conn, row.owner_id, row.path)
-                if replaced:
-                    await store.let_go_blob(conn, replaced.tenant_id, replaced.blob_key)
-                await store.insert_artifact(conn, row)
-                await events.stored(conn, row, replaced)
-                return replaced is not None
-            await store.let_go_blob(conn, row.tenant_id, row.blob_key)
-        raise DomainError(
-            error_reason_pb2.ERROR_REASON_BACKEND_UNAVAILABLE,
-            "the upload was given up for dead while it went on; upload the file again",
-            retry_after_s=1,
-        )
-
-
-async def _find(
-    conn: Connection, request: pb.GetArtifactRequest | pb.DownloadArtifactRequest
-) -> tuple[ArtifactRow | None, str]:
+async def _find(conn: Connection, request: _Named) -> tuple[ArtifactRow | None, str]:
     """The artifact asked for, and how it was named."""
     match request.WhichOneof("by"):
         case "artifact_id":

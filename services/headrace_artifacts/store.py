@@ -163,9 +163,9 @@ async def begin_blob(conn: Connection, tenant_id: str, blob_key: str, lease_s: f
 
 
 async def renew_blob(conn: Connection, blob_key: str, lease_s: float) -> None:
-    """The upload goes on."""
+    """The upload goes on; what is kept for longer stays so."""
     await conn.execute(
-        "UPDATE artifacts.loose_blobs SET due_time = now() + make_interval(secs => %(lease)s)"
+        "UPDATE artifacts.loose_blobs SET due_time = greatest(due_time, now() + make_interval(secs => %(lease)s))"
         " WHERE blob_key = %(key)s AND uploading",
         {"key": blob_key, "lease": lease_s},
     )

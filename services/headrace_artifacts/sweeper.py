@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from typing_extensions import override
 
-from headrace_artifacts import store
+from headrace_artifacts import parts_store, store
 from headrace_artifacts.woken import WokenWorker
 from headrace_kit.blobs import Blobs, StoreUnavailable
 
@@ -28,6 +28,7 @@ class Sweeper(WokenWorker):
 
     @override
     def work(self, conn: psycopg.Connection[TupleRow], stopping: threading.Event) -> None:
+        parts_store.forget_expired(conn)
         while claimed := store.claim_due_blobs(conn, _BATCH, _RETRY_S):
             for tenant_id, key in claimed:
                 if stopping.is_set():

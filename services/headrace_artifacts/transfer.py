@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Protocol, TypeAlias, TypeVar, cast
 
 from typing_extensions import override
 
@@ -21,6 +21,10 @@ from headrace_kit.blobs import Blobs, StoreFull, StoreUnavailable
 from headrace_kit.errors import DomainError
 
 log = logging.getLogger(__name__)
+
+Sent: TypeAlias = pb.UploadArtifactRequest | pb.UploadPartRequest
+"""A message of an upload: a part, or the trailer; the header came before."""
+S = TypeVar("S", bound=Sent)
 
 _PARTS_UNDER_WAY: Final = 4  # of 1 MiB at most, between the call of an upload and the store
 
@@ -42,9 +46,7 @@ class Received:
     sha256: bytes
 
 
-async def receive(
-    blobs: Blobs, threads: Executor, key: str, requests: AsyncIterator[pb.UploadArtifactRequest], limits: Limits
-) -> Received:
+async def receive(blobs: Blobs, threads: Executor, key: str, requests: AsyncIterator[Sent], limits: Limits) -> Received:
     """Stores what follows the header of an upload; returns once the blob is durable.
 
     When it raises, or is cancelled, nothing is stored and nothing is being written any more. Raises InvalidField and
@@ -52,7 +54,7 @@ async def receive(
     """
     loop = asyncio.get_running_loop()
     pipe = _Pipe(loop)
-    stored = loop.run_in_executor(threads, _put, blobs, key, pipe)
+    stored = loop.run_in_executor(threads, put, blobs, key, pipe)
     sending = asyncio.create_task(_send(requests, pipe, limits))
     try:
         # What goes wrong with the sending reaches the store through the pipe, and comes back from there.
@@ -64,14 +66,16 @@ async def receive(
     return await stored
 
 
-async def parts(blobs: Blobs, threads: Executor, row: ArtifactRow, offset: int) -> AsyncGenerator[bytes, None]:
-    """The artifact's bytes from the offset, in parts of at most 1 MiB; close it when leaving early.
+async def parts(
+    blobs: Blobs, threads: Executor, row: ArtifactRow, offset: int, length: int | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The artifact's bytes from the offset, all or at most `length`, in parts of at most 1 MiB; close it when leaving early.
 
     Raises BlobNotFound before the first part, DomainError BACKEND_UNAVAILABLE at any, DATA_LOST when the store gives
-    something else than was stored (of the size only, when it began at an offset).
+    something else than was stored (of the size only, when it is not all of the artifact).
     """
     loop = asyncio.get_running_loop()
-    reading = _Reading(blobs, row, offset)
+    reading = _Reading(blobs, row, offset, length)
     step: asyncio.Future[bytes] | None = None
     try:
         while True:
@@ -139,7 +143,7 @@ class _Pipe(io.RawIOBase):
                 raise error
 
 
-async def _send(requests: AsyncIterator[pb.UploadArtifactRequest], pipe: _Pipe, limits: Limits) -> None:
+async def _send(requests: AsyncIterator[Sent], pipe: _Pipe, limits: Limits) -> None:
     """As `_move`; what goes wrong goes into the pipe too."""
     try:
         pipe.end(await _move(requests, pipe, limits))
@@ -147,7 +151,7 @@ async def _send(requests: AsyncIterator[pb.UploadArtifactRequest], pipe: _Pipe, 
         pipe.fail(error)
 
 
-async def _move(requests: AsyncIterator[pb.UploadArtifactRequest], pipe: _Pipe, limits: Limits) -> pb.UploadTrailer:
+async def _move(requests: AsyncIterator[Sent], pipe: _Pipe, limits: Limits) -> pb.UploadTrailer:
     """Moves parts from the call into the pipe until the trailer, which it returns."""
     size = 0
     while True:
@@ -163,7 +167,7 @@ async def _move(requests: AsyncIterator[pb.UploadArtifactRequest], pipe: _Pipe, 
                 raise rules.out_of_order(kind)
 
 
-async def next_request(requests: AsyncIterator[pb.UploadArtifactRequest], idle_s: float) -> pb.UploadArtifactRequest:
+async def next_request(requests: AsyncIterator[S], idle_s: float) -> S:
     """The next message of an upload. Raises DomainError UPLOAD_TRUNCATED when none comes."""
     try:
         async with asyncio.timeout(idle_s):
@@ -174,20 +178,31 @@ async def next_request(requests: AsyncIterator[pb.UploadArtifactRequest], idle_s
         raise rules.truncated(f"nothing came for {idle_s:g} s") from None
 
 
-def _put(blobs: Blobs, key: str, pipe: _Pipe) -> Received:
+class Hashed(Protocol):
+    """What a blob is made of, read and hashed at the same time."""
+
+    @property
+    def sha256(self) -> "hashlib._Hash":
+        """Of what was read."""
+        ...
+
+
+def put(blobs: Blobs, key: str, source: Hashed) -> Received:
+    """As `Blobs.put`, with the digest; raises DomainError STORE_FULL, BACKEND_UNAVAILABLE, and what the source raises."""
     with store_errors():
-        size = blobs.put(key, cast("BinaryIO", pipe))
-    return Received(size, pipe.sha256.digest())
+        size = blobs.put(key, cast("BinaryIO", source))
+    return Received(size, source.sha256.digest())
 
 
 class _Reading:
     """A blob being read, a part at a time, from any thread but one at a time."""
 
-    def __init__(self, blobs: Blobs, row: ArtifactRow, offset: int) -> None:
-        self._parts = blobs.get(row.blob_key, offset)
+    def __init__(self, blobs: Blobs, row: ArtifactRow, offset: int, length: int | None) -> None:
+        self._parts = blobs.get(row.blob_key, offset, length)
         self._row = row
         self._position = offset
-        self._sha256 = hashlib.sha256() if offset == 0 else None
+        self._end = row.size_bytes if length is None else min(offset + length, row.size_bytes)
+        self._sha256 = hashlib.sha256() if self._end - offset == row.size_bytes else None
 
     def next(self) -> bytes:
         """The next part; empty at the end, which is checked."""
@@ -197,12 +212,12 @@ class _Reading:
         if self._sha256:
             self._sha256.update(part)
         row = self._row
-        if self._position > row.size_bytes or (not part and self._position < row.size_bytes):
+        if self._position > self._end or (not part and self._position < self._end):
             raise rules.data_lost(
-                row.artifact_id, f"the store has another size than the {row.size_bytes:,} bytes stored"
+                f"artifact {row.artifact_id}", f"the store has another size than the {row.size_bytes:,} bytes stored"
             )
         if not part and self._sha256 and self._sha256.digest() != row.sha256:
-            raise rules.data_lost(row.artifact_id, "the store has other bytes than those stored")
+            raise rules.data_lost(f"artifact {row.artifact_id}", "the store has other bytes than those stored")
         return part
 
     def close(self) -> None:

@@ -17,18 +17,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.api.common.v1 import access_pb2
+from headrace_gateway import forwarded
 from headrace_gateway.services import DESCRIPTORS, Services
 from headrace_gateway.web import body_of, workspace_of
 from headrace_kit import rpc
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, workspace_metadata
+from headrace_kit.auth import AUTHORIZATION, workspace_metadata
 from headrace_kit.errors import DomainError
 from headrace_kit.rpc import MAX_MESSAGE_BYTES
-from headrace_kit.telemetry import TRACEPARENT
 
 JSON: Final = "application/json"
 PROTO: Final = "application/proto"
 _TIMEOUT_S: Final = 60.0
-_FORWARDED: Final = (AUTHORIZATION, TRACEPARENT)
 _STATUS: Final = {
     grpc.StatusCode.CANCELLED: ("canceled", 499),
     grpc.StatusCode.UNKNOWN: ("unknown", 500),
@@ -118,14 +117,20 @@ class ConnectDoor:
         return method
 
     async def _call(self, method: _Method, body: bytes, request: Request) -> bytes:
-        if request.headers.get(AUTHORIZATION, "").partition(" ")[2].startswith(SERVICE_PREFIX):
-            raise _Refused(
-                grpc.StatusCode.UNAUTHENTICATED, "services call one another over gRPC, not through the gateway"
-            )
-        metadata = [(name, request.headers[name]) for name in _FORWARDED if name in request.headers]
-        metadata += workspace_metadata(workspace_of(request.headers))
+        metadata = [*forwarded.trace(request.headers), *workspace_metadata(workspace_of(request.headers))]
+        given = request.headers.get(AUTHORIZATION)
+        if given is not None:
+            metadata.append((AUTHORIZATION, _checked(given)))
         call: Any = self._services.channel(method.service).unary_unary(method.path)
         return bytes(await call(body, metadata=metadata, timeout=_timeout(request)))
+
+
+def _checked(authorization: str) -> str:
+    scheme, space, token = authorization.partition(" ")
+    try:
+        return f"{forwarded.checked_token(scheme)}{space}{forwarded.checked_token(token)}"
+    except DomainError as error:
+        raise _Refused(error.code, error.message) from None
 
 
 def _methods() -> list[_Method]:

@@ -6,6 +6,7 @@ Each part asserts what its user would see. `python client.py [PART ...]`; withou
 import base64
 import hmac
 import json
+import logging
 import os
 import queue
 import signal
@@ -145,6 +146,75 @@ def artifacts() -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="many", dst_path=folder)
         assert sum(file.stat().st_size for file in Path(local).iterdir()) == 3 << 20
+
+
+@part
+def transfers() -> None:
+    """A file in parts, and read by a signed URL in ranges; as large as it needs to be, with the client's own settings."""
+    settings = {
+        "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": 20 << 20,
+        "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": 5 << 20,
+        "MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE": 7 << 20,
+    }
+    os.environ.update({name: str(value) for name, value in settings.items()})
+    content = os.urandom((32 << 20) + 5)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "large.bin").write_bytes(content)
+        sent = Sent()
+        with mlflow.start_run() as run:
+            mlflow.log_artifact(str(Path(folder, "large.bin")), "weights")
+        assert sent.count("PUT /signed/", " 200 ") == 7, sent.lines
+        (found,) = MlflowClient().list_artifacts(run.info.run_id, "weights")
+        assert found.path == "weights/large.bin" and found.file_size == len(content)
+        for multipart in ("false", "true"):
+            os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = multipart
+            local = mlflow.artifacts.download_artifacts(
+                run_id=run.info.run_id, artifact_path="weights/large.bin", dst_path=str(Path(folder, multipart))
+            )
+            assert Path(local).read_bytes() == content
+        assert sent.count("GET /signed/", " 206 ") == 5, sent.lines
+        del os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"]
+
+
+class Sent(logging.Handler):
+    """Every request of the client's from the moment it is made, by what its HTTP library logs of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        logger = logging.getLogger("urllib3.connectionpool")
+        logger.addHandler(self)
+        logger.setLevel(logging.DEBUG)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def count(self, *words: str) -> int:
+        """Requests with all of these words."""
+        return sum(all(word in line for word in words) for line in self.lines)
+
+
+@part
+def traces() -> None:
+    """Traced functions answer as untraced ones; the traces themselves are not kept here."""
+
+    @mlflow.trace
+    def double(number: int) -> int:
+        with mlflow.start_span("inner") as span:
+            span.set_inputs({"number": number})
+            return number * 2
+
+    with mlflow.start_run() as run:
+        assert [double(number) for number in range(3)] == [0, 2, 4]
+        mlflow.log_metric("after", 1)
+    mlflow.flush_trace_async_logging()
+    assert MlflowClient().get_run(run.info.run_id).data.metrics["after"] == 1
+    try:
+        mlflow.search_traces(return_type="list")
+    except MlflowException as error:
+        assert "404" in str(error), error
+    else:
+        raise AssertionError("traces are found that nothing keeps")
 
 
 @part

@@ -79,3 +79,33 @@ def test_for_a_browser(rest: Rest, run: tuple[str, str]) -> None:
     assert got.content == b"<script>alert(1)</script>"
     assert got.headers["content-disposition"].startswith("attachment")
     assert got.headers["x-content-type-options"] == "nosniff"
+
+
+def test_up_from_a_browser(rest: Rest, run: tuple[str, str]) -> None:
+    route = "/ajax-api/2.0/mlflow/upload-artifact"
+    done = rest.http.post(route, params={"run_uuid": run[1], "path": "notes/a.txt"}, content=b"hello")
+    assert done.status_code == 200, done.text
+    assert rest.http.get("/get-artifact", params={"run_id": run[1], "path": "notes/a.txt"}).content == b"hello"
+    wrong: list[tuple[dict[str, str], bytes, str]] = [
+        ({"path": "a"}, b"x", "Request must specify run_uuid."),
+        ({"run_uuid": run[1]}, b"x", "Request must specify path."),
+        ({"run_uuid": run[1], "path": "a"}, b"", "Request must specify data."),
+        ({"run_uuid": run[1], "path": "a"}, bytes((10 << 20) + 1), "Artifact size is too large. Max size is 10MB."),
+    ]
+    for params, content, message in wrong:
+        refused = rest.http.post(route, params=params, content=content)
+        assert (refused.status_code, refused.json()["message"]) == (400, message)
+
+
+def test_a_file_of_a_version(rest: Rest, run: tuple[str, str]) -> None:
+    put(rest, run, "model/MLmodel", b"flavors: {}")
+    model = rest.model()
+    version = rest.version(model, source=f"runs:/{run[1]}/model", run_id=run[1])
+    route = "/model-versions/get-artifact"
+    got = rest.http.get(route, params={"name": model, "version": version, "path": "MLmodel"})
+    if rest.name == "mlflow" and got.status_code == 500:
+        return  # it does not resolve runs:/ there
+    assert got.content == b"flavors: {}"
+    assert got.headers["content-disposition"].startswith("attachment")
+    assert rest.http.get(route, params={"name": model, "version": version}).status_code == 400
+    assert rest.http.get(route, params={"name": model, "version": "77", "path": "MLmodel"}).status_code == 404

@@ -13,6 +13,8 @@ _PARTS: Final = (
     "runs",
     "search",
     "artifacts",
+    "transfers",
+    "traces",
     "inputs",
     "models",
     "serving",

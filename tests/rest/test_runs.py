@@ -1,10 +1,11 @@
 """Runs, params and tags; each sentence against Headrace and MLflow itself."""
 
+import json
 from typing import Any
 
 import pytest
 
-from fix_mlflow import Rest, unique
+from fix_mlflow import Name, Rest, unique
 
 
 def tags_of(rest: Rest, run_id: str) -> dict[str, str]:
@@ -216,3 +217,76 @@ def test_a_name_with_a_percent_sign(rest: Rest) -> None:
     name = unique("100 %")
     run_id = rest.run(run_name=name)
     assert rest.get("runs/get", run_id=run_id)["run"]["info"]["run_name"] == name
+
+
+def test_models_logged_the_old_way(rest: Rest) -> None:
+    run_id = rest.run()
+    models = [
+        {
+            "artifact_path": path,
+            "run_id": run_id,
+            "utc_time_created": "2020-01-01 00:00:00.000000",
+            "flavors": {"sklearn": {"pickled_model": "model.pkl", "config": {"a": 1}}, "python_function": {}},
+            "signature": None,
+        }
+        for path in ("first", "second")
+    ]
+    for model in models:
+        assert rest.post("runs/log-model", run_id=run_id, model_json=json.dumps(model)) == {}
+    assert json.loads(tags_of(rest, run_id)["mlflow.log-model.history"]) == [
+        {
+            "artifact_path": model["artifact_path"],
+            "run_id": run_id,
+            "utc_time_created": model["utc_time_created"],
+            "model_uuid": None,
+            "flavors": {"sklearn": {"pickled_model": "model.pkl"}, "python_function": {}},
+        }
+        for model in models
+    ]
+    for text, message in (("{", "Malformed model info"), ("{}", "Model json is missing mandatory fields")):
+        refused = rest.call("POST", "runs/log-model", run_id=run_id, model_json=text)
+        assert (refused.status, refused.code) == (400, "INVALID_PARAMETER_VALUE")
+        assert message in refused.message
+
+
+def test_a_long_history_of_models_keeps_the_newest(servers: dict[Name, Rest]) -> None:
+    rest = servers["headrace"]
+    run_id = rest.run()
+    for number in range(30):
+        model = {"artifact_path": f"m{number}", "run_id": run_id, "utc_time_created": "", "flavors": {"x": "y" * 500}}
+        rest.post("runs/log-model", run_id=run_id, model_json=json.dumps(model))
+    paths = [model["artifact_path"] for model in json.loads(tags_of(rest, run_id)["mlflow.log-model.history"])]
+    assert paths == [f"m{number}" for number in range(30 - len(paths), 30)]
+    assert len(paths) > 5
+
+
+def test_datasets_of_experiments(rest: Rest) -> None:
+    experiments = [rest.experiment(), rest.experiment()]
+    dataset = {"digest": "d1", "source_type": "local", "source": "{}"}
+    context = [{"key": "mlflow.data.context", "value": "training"}]
+    used = [
+        (experiments[0], [{"dataset": {"name": "iris", **dataset}, "tags": context}]),
+        (experiments[0], [{"dataset": {"name": "iris", **dataset}, "tags": context}]),
+        (experiments[0], [{"dataset": {"name": "iris", **dataset}}, {"dataset": {"name": "wine", **dataset}}]),
+        (experiments[1], [{"dataset": {"name": "iris", **dataset}, "tags": context}]),
+    ]
+    for experiment_id, datasets in used:
+        rest.post("runs/log-inputs", run_id=rest.run(experiment_id), datasets=datasets)
+    route = "/ajax-api/2.0/mlflow/experiments/search-datasets"
+
+    def found(*experiment_ids: str) -> list[tuple[str, str, str, str]]:
+        summaries = rest.post(route, experiment_ids=experiment_ids).get("dataset_summaries", [])
+        return sorted((one["experiment_id"], one["name"], one["digest"], one.get("context", "")) for one in summaries)
+
+    first = [
+        (experiments[0], "iris", "d1", ""),
+        (experiments[0], "iris", "d1", "training"),
+        (experiments[0], "wine", "d1", ""),
+    ]
+    assert found(experiments[0]) == first
+    assert found(*experiments) == sorted([*first, (experiments[1], "iris", "d1", "training")])
+    assert found(rest.experiment()) == []
+    for wrong, message in (([], "at least one experiment_id"), (["1"] * 21, "more than 20 experiment_ids")):
+        refused = rest.call("POST", route, experiment_ids=wrong)
+        assert (refused.status, refused.code) == (400, "INVALID_PARAMETER_VALUE")
+        assert message in refused.message

@@ -137,13 +137,13 @@ def test_owners_there_and_back(owner: artifacts_pb2.Owner) -> None:
     ],
 )
 def test_media_types(given_: str, path: str, expected: str) -> None:
-    assert rules.media_type(given_, path) == expected
+    assert rules.media_type(given_, path, "media_type") == expected
 
 
 @pytest.mark.parametrize("text", ["html", "text/html\r\nx: y", "text/html<script>", "a/b;c", "a/" + "b" * 254, "é/b"])
 def test_media_types_that_are_not(text: str) -> None:
-    with pytest.raises(InvalidField, match=r"header\.media_type"):
-        rules.media_type(text, "x")
+    with pytest.raises(InvalidField, match="media_type"):
+        rules.media_type(text, "x", "media_type")
 
 
 def test_parts_are_one_byte_to_one_mebibyte() -> None:

@@ -92,6 +92,9 @@ async def test_tokens_are_asked_for(database: str) -> None:
         assert (await client.post(f"{SERVICE}/WhoAmI", json={})).status_code == 401
         forged = {"authorization": "Bearer hrs_secret-of-the-tests"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=forged)).status_code == 401
+        for odd in ("Bearer t\xf6ken", "Bearer a\tb"):
+            given = {"authorization": odd.encode("latin-1"), "traceparent": b"\xff"}
+            assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=given)).status_code == 401
         assert (await client.post("/serving/wine/invocations", json={})).status_code == 401
         wrong = {"authorization": "Bearer hr_nobody"}
         unknown = await client.post("/serving/wine/invocations", json={}, headers=wrong)
@@ -101,6 +104,8 @@ async def test_tokens_are_asked_for(database: str) -> None:
         )
         known = {"authorization": f"Bearer {made.secret}"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=known)).json()["tenantId"] == "bakery"
+        odd_trace = {**known, "traceparent": "caf\xe9"}
+        assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=odd_trace)).status_code == 200
         nothing = await client.post("/serving/wine/invocations", json={}, headers=known)
         assert nothing.status_code == 404
         assert "promote" in nothing.json()["message"]

@@ -56,10 +56,14 @@ class Calls:
     to: Stubs
     metadata: tuple[tuple[str, str], ...]
     workspace: str = workspaces.DEFAULT
+    here: str = ""
+    """Where the client reaches this server: a URL without the last slash."""
 
-    async def __call__(self, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q) -> A:
+    async def __call__(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q, *, timeout_s: float = TIMEOUT_S
+    ) -> A:
         """One unary call. Raises Failure."""
         try:
-            return await method(request, metadata=self.metadata, timeout=TIMEOUT_S)
+            return await method(request, metadata=self.metadata, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise failures.of_call(error) from None

@@ -4,7 +4,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
@@ -13,6 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from headrace.api.common.v1 import access_pb2
+from headrace_gateway import forwarded
 from headrace_gateway.mlflow import failures, wire
 from headrace_gateway.mlflow.calls import SHARED, Calls, Stubs
 from headrace_gateway.mlflow.failures import STATUSES, Failure
@@ -20,15 +21,15 @@ from headrace_gateway.mlflow.table import Route
 from headrace_gateway.services import DESCRIPTORS
 from headrace_gateway.web import body_of, workspace_of
 from headrace_kit import rpc
-from headrace_kit.auth import AUTHORIZATION, SERVICE_PREFIX, workspace_metadata
-from headrace_kit.errors import InvalidField
+from headrace_kit.auth import AUTHORIZATION, workspace_metadata
+from headrace_kit.errors import DomainError, InvalidField
 from headrace_kit.rpc import PolicyMissing
-from headrace_kit.telemetry import TRACEPARENT
 
 log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES: Final = 64 << 20
-_TRACEPARENT: Final = re.compile(r"[0-9a-f\-]{1,100}")  # what else came there would be refused as metadata
+_REST: Final = frozenset({"path", "folder", "file"})
+"""Parts of a path that take all of its rest."""
 _NOT_FOUND: Final = "<!doctype html><title>404 Not Found</title><h1>Not Found</h1><p>Headrace answers nothing here.</p>"
 _NOT_ALLOWED: Final = "<!doctype html><title>405 Method Not Allowed</title><h1>Method Not Allowed</h1>"
 
@@ -41,10 +42,14 @@ class _Door:
 
 
 class MlflowDoor:
-    """Answers what `routes` name, and the rest as MLflow answers an unknown route."""
+    """Answers what `routes` name, and the rest as MLflow answers an unknown route.
 
-    def __init__(self, stubs: Stubs, routes: Iterable[Route]) -> None:
+    `public_url` is where clients reach this server; where it is empty, it is where each request came to.
+    """
+
+    def __init__(self, stubs: Stubs, routes: Iterable[Route], public_url: str = "") -> None:
         self._stubs = stubs
+        self._public_url = public_url
         self._fixed: dict[str, dict[str, _Door]] = {}
         self._templates: list[tuple[re.Pattern[str], dict[str, _Door]]] = []
         for route in routes:
@@ -72,15 +77,7 @@ class MlflowDoor:
         door = doors.get(request.method)
         if door is None:
             return HTMLResponse(_NOT_ALLOWED, 405, {"allow": ", ".join(sorted(doors))})
-        try:
-            return await self._exchange(door, request, path)
-        except Failure as failure:
-            return told(failure)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
-        except Exception:
-            log.exception("%s %s failed", request.method, request.url.path)
-            return told(Failure("INTERNAL_ERROR", "Headrace failed to answer this; the gateway's log tells more."))
+        return await answered(request, self._exchange(door, request, path))
 
     def _found(self, path: str) -> tuple[Mapping[str, _Door], dict[str, str]]:
         doors = self._fixed.get(path)
@@ -93,7 +90,8 @@ class MlflowDoor:
         return {}, {}
 
     async def _exchange(self, door: _Door, request: HttpRequest, path: dict[str, str]) -> Response:
-        calls = _calls(self._stubs, request) if door.route.rpcs else Calls(self._stubs, ())
+        here = (self._public_url or str(request.base_url)).rstrip("/")
+        calls = _calls(self._stubs, request, here) if door.route.rpcs else Calls(self._stubs, (), here=here)
         given: object = request
         if door.reader is None:
             request.scope["path_params"] = path
@@ -103,6 +101,19 @@ class MlflowDoor:
             given = door.reader.body(await _body(request), path)
         answer = await door.route.handler(calls, given)
         return answer if isinstance(answer, Response) else Response(wire.encode(answer), media_type=wire.JSON)
+
+
+async def answered(request: HttpRequest, exchange: Awaitable[Response]) -> Response:
+    """What the exchange answers, whatever goes wrong with it."""
+    try:
+        return await exchange
+    except Failure as failure:
+        return told(failure)
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody reads it
+    except Exception:
+        log.exception("%s %s failed", request.method, request.url.path)
+        return told(Failure("INTERNAL_ERROR", "Headrace failed to answer this; the gateway's log tells more."))
 
 
 def told(failure: Failure) -> Response:
@@ -140,16 +151,16 @@ def _reader(route: Route) -> wire.Reader[Any] | None:
 
 
 def _pattern(path: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>{'.+' if part[1] == 'path' else '[^/]+'})", path)
+    return re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>{'.+' if part[1] in _REST else '[^/]+'})", path)
 
 
-def _calls(stubs: Stubs, request: HttpRequest) -> Calls:
+def _calls(stubs: Stubs, request: HttpRequest, here: str) -> Calls:
     """In the name of whoever sent the request, in the workspace that it names. Raises Failure."""
     try:
         workspace = workspace_of(request.headers)
     except InvalidField as error:
         raise failures.invalid(f"The workspace's name in {error.message}") from None
-    return Calls(stubs, (*_metadata(request), *workspace_metadata(workspace)), workspace)
+    return Calls(stubs, (*_metadata(request), *workspace_metadata(workspace)), workspace, here)
 
 
 def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:
@@ -158,14 +169,11 @@ def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:
     if given:
         scheme, _, value = given.partition(" ")
         token = _password(value) if scheme.lower() == "basic" else value.strip()
-        if token.startswith(SERVICE_PREFIX):
-            raise Failure("UNAUTHENTICATED", "services call one another over gRPC, not through the gateway")
-        if not token.isascii() or not token.isprintable():
-            raise Failure("UNAUTHENTICATED", "the token must be printable ASCII")
-        yield AUTHORIZATION, f"Bearer {token}"
-    trace = request.headers.get(TRACEPARENT, "")
-    if _TRACEPARENT.fullmatch(trace):
-        yield TRACEPARENT, trace
+        try:
+            yield AUTHORIZATION, f"Bearer {forwarded.checked_token(token)}"
+        except DomainError as error:
+            raise Failure("UNAUTHENTICATED", error.message) from None
+    yield from forwarded.trace(request.headers)
 
 
 def _password(value: str) -> str:

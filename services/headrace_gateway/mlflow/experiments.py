@@ -15,6 +15,7 @@ from headrace_gateway.mlflow.wire import Answer, Int64, Request, Tag, Text
 from headrace_kit import workspaces
 
 MOST_RESULTS: Final = 50_000
+_MOST_WITH_DATASETS: Final = 20
 VIEWS: Final = {
     "ACTIVE_ONLY": pb.VIEW_TYPE_ACTIVE_ONLY,
     "DELETED_ONLY": pb.VIEW_TYPE_DELETED_ONLY,
@@ -76,6 +77,12 @@ class Search(Request):
     max_results: Int64 = 0
     page_token: str = ""
     view_type: str | int = "ACTIVE_ONLY"
+
+
+class SearchDatasets(Request):
+    """search-datasets."""
+
+    experiment_ids: tuple[str, ...] = ()
 
 
 async def create(calls: Calls, request: Create) -> Answer:
@@ -177,6 +184,26 @@ async def search(calls: Calls, request: Search) -> Answer:
     )
     experiments = [shown(experiment, calls.workspace) for experiment in found.experiments]
     return wire.without_empty({"experiments": experiments, "next_page_token": found.next_page_token})
+
+
+async def search_datasets(calls: Calls, request: SearchDatasets) -> Answer:
+    """Which datasets the runs used and what for, each once; the first thousand."""
+    if not request.experiment_ids:
+        raise failures.invalid("SearchDatasets request must specify at least one experiment_id.")
+    if len(request.experiment_ids) > _MOST_WITH_DATASETS:
+        raise failures.invalid(
+            f"SearchDatasets request cannot specify more than {_MOST_WITH_DATASETS} experiment_ids."
+            f" Received {len(request.experiment_ids)} experiment_ids."
+        )
+    asked = pb.SearchDatasetsRequest(experiment_ids=[known_id(one) for one in request.experiment_ids])
+    found = await calls(calls.to.tracking.SearchDatasets, asked)
+    summaries = [
+        wire.without_empty(
+            {"experiment_id": one.experiment_id, "name": one.name, "digest": one.digest, "context": one.context}
+        )
+        for one in found.datasets
+    ]
+    return wire.without_empty({"dataset_summaries": summaries})
 
 
 def shown(experiment: tracking_pb2.Experiment, workspace: str) -> Answer:

@@ -121,6 +121,7 @@ async def interval(calls: Calls, request: Interval) -> Answer:
     if not 0 < request.max_results <= MOST_SAMPLED:
         raise failures.invalid(f"max_results must be between 1 and {MOST_SAMPLED}.")
     steps = _steps(request)
+    # GetMetricCharts reads less, but its bins know the values of the least and the greatest, not their steps and times.
     found: list[PointOfRun] = []
     for run in dict.fromkeys(request.run_ids):
         number = runs.run_id(run)

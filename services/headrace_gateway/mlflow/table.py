@@ -13,10 +13,12 @@ from headrace_gateway.mlflow import (
     experiments,
     histories,
     metrics,
+    model_history,
     models,
     registered,
     runs,
     server,
+    transfers,
     versions,
     webhooks,
     workspaces,
@@ -28,7 +30,9 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route; `path` is behind "/api/" or "/ajax-api/", with `{name}` for a part and `{path}` for all the rest."""
+    """A route; `path` is behind "/api/" or "/ajax-api/", with `{name}` for a part, and `{path}`, `{folder}` or
+    `{file}` for all the rest.
+    """
 
     verbs: str
     path: str
@@ -41,6 +45,7 @@ class Route:
 
 
 _ONLY_UI: Final = ("/ajax-api/",)
+_READ: Final = ("artifacts.DownloadArtifact", "artifacts.GetArtifact")
 _NOTHING_TOLD: Final = "says what this server can do, which clients ask before they log in"
 
 ROUTES: Final = (
@@ -62,6 +67,13 @@ ROUTES: Final = (
         "2.0/mlflow/experiments/delete-experiment-tag",
         experiments.delete_tag,
         ("tracking.DeleteExperimentTag",),
+    ),
+    Route(
+        "GET POST",
+        "2.0/mlflow/experiments/search-datasets",
+        experiments.search_datasets,
+        ("tracking.SearchDatasets",),
+        prefixes=_ONLY_UI,
     ),
     Route("POST", "2.0/mlflow/runs/create", runs.create, ("tracking.CreateRun",)),
     Route("GET", "2.0/mlflow/runs/get", runs.get, ("tracking.GetRun",)),
@@ -91,6 +103,7 @@ ROUTES: Final = (
         ),
     ),
     Route("POST", "2.0/mlflow/runs/log-inputs", runs.log_inputs, ("tracking.LogInputs", "tracking.LogModelUses")),
+    Route("POST", "2.0/mlflow/runs/log-model", model_history.log_model, ("tracking.GetRun", "tracking.SetRunTags")),
     Route("POST", "2.0/mlflow/runs/outputs", models.outputs, ("tracking.LogModelUses",)),
     Route(
         "GET",
@@ -130,7 +143,7 @@ ROUTES: Final = (
         "GET",
         "2.0/mlflow/logged-models/{model_id}/artifacts/files",
         artifacts.file_of_model,
-        ("artifacts.DownloadArtifact",),
+        _READ,
         prefixes=_ONLY_UI,
     ),
     Route("POST", "2.0/mlflow/registered-models/create", registered.create, ("registry.CreateModel",)),
@@ -188,7 +201,7 @@ ROUTES: Final = (
     Route("POST", "2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test, ("webhooks.TestWebhook",)),
     Route("GET", "2.0/mlflow/artifacts/list", artifacts.list_of_run, ("tracking.GetRun", "artifacts.ListArtifacts")),
     Route("GET", "2.0/mlflow-artifacts/artifacts", artifacts.list_of_proxy, ("artifacts.ListArtifacts",)),
-    Route("GET", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.download, ("artifacts.DownloadArtifact",)),
+    Route("GET", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.download, _READ),
     Route("PUT", "2.0/mlflow-artifacts/artifacts/{path}", artifacts.upload, ("artifacts.UploadArtifact",)),
     Route(
         "DELETE",
@@ -196,7 +209,19 @@ ROUTES: Final = (
         artifacts.delete,
         ("artifacts.GetArtifact", "artifacts.ListArtifacts", "artifacts.DeleteArtifact"),
     ),
-    Route("GET", "get-artifact", artifacts.file_of_run, ("artifacts.DownloadArtifact",), prefixes=("/",)),
+    Route("GET", "get-artifact", artifacts.file_of_run, _READ, prefixes=("/",)),
+    Route("GET", "model-versions/get-artifact", versions.file, ("registry.GetModelVersion", *_READ), prefixes=("/",)),
+    Route(
+        "POST", "2.0/mlflow/upload-artifact", artifacts.upload_of_run, ("artifacts.UploadArtifact",), prefixes=_ONLY_UI
+    ),
+    Route("POST", "2.0/mlflow-artifacts/mpu/create/{folder}", transfers.create_upload, ("artifacts.StartUpload",)),
+    Route(
+        "POST", "2.0/mlflow-artifacts/mpu/complete/{folder}", transfers.complete_upload, ("artifacts.CompleteUpload",)
+    ),
+    Route("POST", "2.0/mlflow-artifacts/mpu/abort/{folder}", transfers.abort_upload, ("artifacts.AbortUpload",)),
+    Route("GET", "2.0/mlflow-artifacts/presigned/{file}", transfers.presigned, ("artifacts.SignDownload",)),
+    Route("POST", "2.0/mlflow/artifacts/presigned-download-url", transfers.sign_download, ("artifacts.SignDownload",)),
+    Route("POST", "2.0/mlflow/artifacts/presigned-upload-url", transfers.sign_upload, ("artifacts.SignUpload",)),
     Route("GET", "3.0/mlflow/workspaces", workspaces.listed, ("identity.ListWorkspaces",)),
     Route("POST", "3.0/mlflow/workspaces", workspaces.create, ("identity.CreateWorkspace",)),
     Route("GET", "3.0/mlflow/workspaces/{name}", workspaces.get, ("identity.GetWorkspace",)),

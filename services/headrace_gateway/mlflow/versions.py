@@ -4,11 +4,15 @@ import re
 from typing import Final
 
 import grpc
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 
+from headrace.api.artifacts.v1 import artifacts_pb2
 from headrace.api.registry.v1 import registry_pb2
 from headrace.api.registry.v1 import registry_service_pb2 as pb
 from headrace.api.tracking.v1 import tracking_service_pb2
-from headrace_gateway.mlflow import adopting, experiments, failures, models, registered, wire
+from headrace_gateway.mlflow import adopting, artifacts, experiments, failures, models, registered, wire
+from headrace_gateway.mlflow.artifacts import Place
 from headrace_gateway.mlflow.calls import A, Calls, Q
 from headrace_gateway.mlflow.failures import Failure
 from headrace_gateway.mlflow.wire import Answer, Int64, Request, Tag, Text
@@ -165,6 +169,19 @@ async def download_uri(calls: Calls, request: ByVersion) -> Answer:
     by_id = tracking_service_pb2.GetLoggedModelRequest(model_id=version.model_id, show_deleted=True)
     model = (await calls(calls.to.tracking.GetLoggedModel, by_id)).model
     return {"artifact_uri": models.artifact_uri(model, calls.workspace)}
+
+
+async def file(calls: Calls, request: HttpRequest) -> Response:
+    """model-versions/get-artifact: for a browser."""
+    asked = request.query_params
+    for name in ("name", "version", "path"):
+        if not asked.get(name):
+            raise failures.missing(name)
+    version = await _found(calls, ByVersion(name=asked["name"], version=asked["version"]))
+    if not version.model_id:
+        raise failures.absent(f"The files of this version are not here, but at '{version.source}'.")
+    where = Place(artifacts_pb2.Owner(model_id=version.model_id), artifacts.safe(asked["path"]))
+    return await artifacts.sent(calls, where, request.headers)
 
 
 async def set_tag(calls: Calls, request: SetTag) -> Answer:

@@ -17,10 +17,11 @@ from headrace_kit.search.tree import on_datasets
 from headrace_tracking import limits, messages, reading
 from headrace_tracking.search import finder, tables, vocabulary
 from headrace_tracking.service.base import Calls, Context
-from headrace_tracking.store import experiments, models, runs
+from headrace_tracking.store import experiments, inputs, models, runs
 
 _MAX_EXPERIMENTS: Final = 1000
 _MOST_DATASETS: Final = 20
+_MOST_SUMMARIES: Final = 1000
 _READ_AT_ONCE: Final = 500  # runs: a page of 50,000 is not read into memory before it is known to fit
 _VIEWS: Final = {
     pb.VIEW_TYPE_UNSPECIFIED: View.ACTIVE,
@@ -31,7 +32,7 @@ _VIEWS: Final = {
 
 
 class SearchCalls(Calls):
-    """SearchRuns, SearchExperiments and SearchLoggedModels."""
+    """SearchRuns, SearchExperiments, SearchLoggedModels and SearchDatasets."""
 
     async def SearchRuns(self, request: pb.SearchRunsRequest, context: Context) -> pb.SearchRunsResponse:
         size = paging.page_size(request.page_size, default=1000, most=50_000)
@@ -136,6 +137,34 @@ class SearchCalls(Calls):
         # A model takes at most a megabyte, and its metrics no more than their calls: one always fits.
         found = found[: max(1, reading.fitting((one.ByteSize() for one in found), reading.PAGE_BYTES))]
         return pb.SearchLoggedModelsResponse(models=found, next_page_token=_next(binding, hits, len(found)))
+
+    async def SearchDatasets(self, request: pb.SearchDatasetsRequest, context: Context) -> pb.SearchDatasetsResponse:
+        size = paging.page_size(request.page_size, default=_MOST_SUMMARIES, most=_MOST_SUMMARIES)
+        named = _experiment_ids(request.experiment_ids)
+        binding = ("datasets", named)
+        after = _used_as(paging.decode(request.page_token, binding))
+        async with self._db.tenant(tenancy.caller().tenant_id) as conn:
+            rows = await inputs.search(conn, named, after, size + 1)
+        found = [
+            pb.DatasetSummary(
+                experiment_id=str(row.experiment_id), name=row.name, digest=row.digest, context=row.context
+            )
+            for row in rows[:size]
+        ]
+        found = found[: max(1, reading.fitting((one.ByteSize() for one in found), reading.PAGE_BYTES))]
+        token = paging.encode(binding, list(rows[len(found) - 1])) if len(found) < len(rows) else ""
+        return pb.SearchDatasetsResponse(datasets=found, next_page_token=token)
+
+
+def _used_as(key: Sequence[object] | None) -> inputs.UsedAs | None:
+    """What a page begins behind. Raises InvalidField."""
+    match key:
+        case None:
+            return None
+        case [int(experiment_id), str(name), str(digest), str(context)] if 0 <= experiment_id < 2**63:
+            if not any("\x00" in text for text in (name, digest, context)):
+                return inputs.UsedAs(experiment_id, name, digest, context)
+    raise paging.invalid_token()
 
 
 def _dataset(order: pb.LoggedModelOrder) -> tuple[str, str] | None:

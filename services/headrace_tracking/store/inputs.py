@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -47,6 +48,15 @@ class InputRow:
     def dataset_key(self) -> DatasetKey:
         """The dataset used."""
         return self.experiment_id, self.name, self.digest
+
+
+class UsedAs(NamedTuple):
+    """A dataset and what runs used it for; empty where they do not say."""
+
+    experiment_id: int
+    name: str
+    digest: str
+    context: str
 
 
 async def insert_datasets(conn: Connection, tenant_id: str, rows: Sequence[DatasetRow]) -> None:
@@ -101,6 +111,31 @@ async def of_runs(conn: Connection, run_ids: Sequence[UUID]) -> Mapping[UUID, li
         for row in await cursor.fetchall():
             found[row.run_id].append(row)
         return found
+
+
+async def search(conn: Connection, experiment_ids: Sequence[int], after: UsedAs | None, limit: int) -> list[UsedAs]:
+    """What runs of these experiments used and what for, each once and in order, behind `after`."""
+    experiment_id, name, digest, context = after or (0, "", "", "")
+    cursor = await conn.execute(
+        "SELECT DISTINCT i.experiment_id, i.name, i.digest,"
+        " coalesce(i.tags ->> 'mlflow.data.context', '') COLLATE \"C\" AS context"
+        " FROM tracking.run_inputs i WHERE i.experiment_id = ANY(%(experiments)s)"
+        # The first line is for the index, which does not know the context.
+        " AND (NOT %(behind)s OR (i.experiment_id, i.name, i.digest) >= (%(experiment)s, %(name)s, %(digest)s)"
+        " AND (i.experiment_id, i.name, i.digest, coalesce(i.tags ->> 'mlflow.data.context', '') COLLATE \"C\")"
+        " > (%(experiment)s, %(name)s, %(digest)s, %(context)s))"
+        " ORDER BY 1, 2, 3, 4 LIMIT %(limit)s",
+        {
+            "experiments": list(experiment_ids),
+            "behind": after is not None,
+            "experiment": experiment_id,
+            "name": name,
+            "digest": digest,
+            "context": context,
+            "limit": limit,
+        },
+    )
+    return [UsedAs(*row) for row in await cursor.fetchall()]
 
 
 async def datasets(conn: Connection, keys: Sequence[DatasetKey]) -> dict[DatasetKey, DatasetRow]:

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.api.artifacts.v1 import artifacts_pb2 as headrace_dot_api_dot_artifacts_dot_v1_dot_artifacts__pb2
 from headrace.api.common.v1 import access_pb2 as headrace_dot_api_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0headrace/api/artifacts/v1/artifact_service.proto\x12\x19headrace.api.artifacts.v1\x1a)headrace/api/artifacts/v1/artifacts.proto\x1a#headrace/api/common/v1/access.proto\"\xaa\x01\n\x15UploadArtifactRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32\'.headrace.api.artifacts.v1.UploadHeaderH\x00\x12\x0e\n\x04part\x18\x02 \x01(\x0cH\x00\x12;\n\x07trailer\x18\x03 \x01(\x0b\x32(.headrace.api.artifacts.v1.UploadTrailerH\x00\x42\t\n\x07message\"a\n\x0cUploadHeader\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\"3\n\rUploadTrailer\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"O\n\x16UploadArtifactResponse\x12\x35\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.Artifact\"\x7f\n\x17\x44ownloadArtifactRequest\x12\x15\n\x0b\x61rtifact_id\x18\x01 \x01(\tH\x00\x12\x37\n\x04path\x18\x02 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPathH\x00\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x42\x04\n\x02\x62y\"M\n\x0c\x41rtifactPath\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0c\n\x04path\x18\x02 \x01(\t\"n\n\x18\x44ownloadArtifactResponse\x12\x37\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.ArtifactH\x00\x12\x0e\n\x04part\x18\x02 \x01(\x0cH\x00\x42\t\n\x07message\"j\n\x12GetArtifactRequest\x12\x15\n\x0b\x61rtifact_id\x18\x01 \x01(\tH\x00\x12\x37\n\x04path\x18\x02 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPathH\x00\x42\x04\n\x02\x62y\"L\n\x13GetArtifactResponse\x12\x35\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.Artifact\"\x8f\x01\n\x14ListArtifactsRequest\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0e\n\x06\x66older\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x0f\n\x07shallow\x18\x05 \x01(\x08\"y\n\x15ListArtifactsResponse\x12\x36\n\tartifacts\x18\x01 \x03(\x0b\x32#.headrace.api.artifacts.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x66olders\x18\x03 \x03(\t\",\n\x15\x44\x65leteArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse2\x96\x05\n\x0f\x41rtifactService\x12\x81\x01\n\x0eUploadArtifact\x12\x30.headrace.api.artifacts.v1.UploadArtifactRequest\x1a\x31.headrace.api.artifacts.v1.UploadArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04(\x01\x12\x87\x01\n\x10\x44ownloadArtifact\x12\x32.headrace.api.artifacts.v1.DownloadArtifactRequest\x1a\x33.headrace.api.artifacts.v1.DownloadArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x30\x01\x12v\n\x0bGetArtifact\x12-.headrace.api.artifacts.v1.GetArtifactRequest\x1a..headrace.api.artifacts.v1.GetArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x12|\n\rListArtifacts\x12/.headrace.api.artifacts.v1.ListArtifactsRequest\x1a\x30.headrace.api.artifacts.v1.ListArtifactsResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x12\x7f\n\x0e\x44\x65leteArtifact\x12\x30.headrace.api.artifacts.v1.DeleteArtifactRequest\x1a\x31.headrace.api.artifacts.v1.DeleteArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0headrace/api/artifacts/v1/artifact_service.proto\x12\x19headrace.api.artifacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)headrace/api/artifacts/v1/artifacts.proto\x1a#headrace/api/common/v1/access.proto\"\xaa\x01\n\x15UploadArtifactRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32\'.headrace.api.artifacts.v1.UploadHeaderH\x00\x12\x0e\n\x04part\x18\x02 \x01(\x0cH\x00\x12;\n\x07trailer\x18\x03 \x01(\x0b\x32(.headrace.api.artifacts.v1.UploadTrailerH\x00\x42\t\n\x07message\"a\n\x0cUploadHeader\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\"3\n\rUploadTrailer\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"O\n\x16UploadArtifactResponse\x12\x35\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.Artifact\"\x8f\x01\n\x17\x44ownloadArtifactRequest\x12\x15\n\x0b\x61rtifact_id\x18\x01 \x01(\tH\x00\x12\x37\n\x04path\x18\x02 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPathH\x00\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x42\x04\n\x02\x62y\"M\n\x0c\x41rtifactPath\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0c\n\x04path\x18\x02 \x01(\t\"n\n\x18\x44ownloadArtifactResponse\x12\x37\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.ArtifactH\x00\x12\x0e\n\x04part\x18\x02 \x01(\x0cH\x00\x42\t\n\x07message\"j\n\x12GetArtifactRequest\x12\x15\n\x0b\x61rtifact_id\x18\x01 \x01(\tH\x00\x12\x37\n\x04path\x18\x02 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPathH\x00\x42\x04\n\x02\x62y\"L\n\x13GetArtifactResponse\x12\x35\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.Artifact\"\x8f\x01\n\x14ListArtifactsRequest\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0e\n\x06\x66older\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x0f\n\x07shallow\x18\x05 \x01(\x08\"y\n\x15ListArtifactsResponse\x12\x36\n\tartifacts\x18\x01 \x03(\x0b\x32#.headrace.api.artifacts.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x66olders\x18\x03 \x03(\t\",\n\x15\x44\x65leteArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse\"{\n\x12StartUploadRequest\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\npart_count\x18\x04 \x01(\x05\"i\n\x13StartUploadResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaa\x01\n\x11UploadPartRequest\x12=\n\x06header\x18\x01 \x01(\x0b\x32+.headrace.api.artifacts.v1.UploadPartHeaderH\x00\x12\x0e\n\x04part\x18\x02 \x01(\x0cH\x00\x12;\n\x07trailer\x18\x03 \x01(\x0b\x32(.headrace.api.artifacts.v1.UploadTrailerH\x00\x42\t\n\x07message\"5\n\x10UploadPartHeader\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\"\"\n\x12UploadPartResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\",\n\x0cUploadedPart\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x99\x01\n\x15\x43ompleteUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x36\n\x05parts\x18\x02 \x03(\x0b\x32\'.headrace.api.artifacts.v1.UploadedPart\x12\x35\n\x04path\x18\x03 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPath\"O\n\x16\x43ompleteUploadResponse\x12\x35\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32#.headrace.api.artifacts.v1.Artifact\"^\n\x12\x41\x62ortUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x35\n\x04path\x18\x02 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPath\"\x15\n\x13\x41\x62ortUploadResponse\"\x82\x01\n\x13SignDownloadRequest\x12\x15\n\x0b\x61rtifact_id\x18\x01 \x01(\tH\x00\x12\x37\n\x04path\x18\x02 \x01(\x0b\x32\'.headrace.api.artifacts.v1.ArtifactPathH\x00\x12\x15\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x04\n\x02\x62y\"\x8e\x01\n\x14SignDownloadResponse\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x35\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32#.headrace.api.artifacts.v1.Artifact\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x11SignUploadRequest\x12/\n\x05owner\x18\x01 \x01(\x0b\x32 .headrace.api.artifacts.v1.Owner\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x15\n\rvalid_seconds\x18\x04 \x01(\x05\"U\n\x12SignUploadResponse\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xee\n\n\x0f\x41rtifactService\x12\x81\x01\n\x0eUploadArtifact\x12\x30.headrace.api.artifacts.v1.UploadArtifactRequest\x1a\x31.headrace.api.artifacts.v1.UploadArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04(\x01\x12\x87\x01\n\x10\x44ownloadArtifact\x12\x32.headrace.api.artifacts.v1.DownloadArtifactRequest\x1a\x33.headrace.api.artifacts.v1.DownloadArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x30\x01\x12v\n\x0bGetArtifact\x12-.headrace.api.artifacts.v1.GetArtifactRequest\x1a..headrace.api.artifacts.v1.GetArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x12|\n\rListArtifacts\x12/.headrace.api.artifacts.v1.ListArtifactsRequest\x1a\x30.headrace.api.artifacts.v1.ListArtifactsResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x12\x7f\n\x0e\x44\x65leteArtifact\x12\x30.headrace.api.artifacts.v1.DeleteArtifactRequest\x1a\x31.headrace.api.artifacts.v1.DeleteArtifactResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04\x12v\n\x0bStartUpload\x12-.headrace.api.artifacts.v1.StartUploadRequest\x1a..headrace.api.artifacts.v1.StartUploadResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04\x12u\n\nUploadPart\x12,.headrace.api.artifacts.v1.UploadPartRequest\x1a-.headrace.api.artifacts.v1.UploadPartResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04(\x01\x12\x7f\n\x0e\x43ompleteUpload\x12\x30.headrace.api.artifacts.v1.CompleteUploadRequest\x1a\x31.headrace.api.artifacts.v1.CompleteUploadResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04\x12v\n\x0b\x41\x62ortUpload\x12-.headrace.api.artifacts.v1.AbortUploadRequest\x1a..headrace.api.artifacts.v1.AbortUploadResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04\x12y\n\x0cSignDownload\x12..headrace.api.artifacts.v1.SignDownloadRequest\x1a/.headrace.api.artifacts.v1.SignDownloadResponse\"\x08\xea\xe0\x18\x04\x08\x02\x10\x04\x12s\n\nSignUpload\x12,.headrace.api.artifacts.v1.SignUploadRequest\x1a-.headrace.api.artifacts.v1.SignUploadResponse\"\x08\xea\xe0\x18\x04\x08\x03\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,32 +44,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTSERVICE'].methods_by_name['ListArtifacts']._serialized_options = b'\352\340\030\004\010\002\020\004'
   _globals['_ARTIFACTSERVICE'].methods_by_name['DeleteArtifact']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['DeleteArtifact']._serialized_options = b'\352\340\030\004\010\003\020\004'
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=160
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=330
-  _globals['_UPLOADHEADER']._serialized_start=332
-  _globals['_UPLOADHEADER']._serialized_end=429
-  _globals['_UPLOADTRAILER']._serialized_start=431
-  _globals['_UPLOADTRAILER']._serialized_end=482
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=484
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=563
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=565
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=692
-  _globals['_ARTIFACTPATH']._serialized_start=694
-  _globals['_ARTIFACTPATH']._serialized_end=771
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=773
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=883
-  _globals['_GETARTIFACTREQUEST']._serialized_start=885
-  _globals['_GETARTIFACTREQUEST']._serialized_end=991
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=993
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=1069
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1072
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1215
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1217
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1338
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1340
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1384
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1386
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1410
-  _globals['_ARTIFACTSERVICE']._serialized_start=1413
-  _globals['_ARTIFACTSERVICE']._serialized_end=2075
+  _globals['_ARTIFACTSERVICE'].methods_by_name['StartUpload']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['StartUpload']._serialized_options = b'\352\340\030\004\010\003\020\004'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['UploadPart']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['UploadPart']._serialized_options = b'\352\340\030\004\010\003\020\004'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['CompleteUpload']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['CompleteUpload']._serialized_options = b'\352\340\030\004\010\003\020\004'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['AbortUpload']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['AbortUpload']._serialized_options = b'\352\340\030\004\010\003\020\004'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['SignDownload']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['SignDownload']._serialized_options = b'\352\340\030\004\010\002\020\004'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['SignUpload']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['SignUpload']._serialized_options = b'\352\340\030\004\010\003\020\004'
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=193
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=363
+  _globals['_UPLOADHEADER']._serialized_start=365
+  _globals['_UPLOADHEADER']._serialized_end=462
+  _globals['_UPLOADTRAILER']._serialized_start=464
+  _globals['_UPLOADTRAILER']._serialized_end=515
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=517
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=596
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=599
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=742
+  _globals['_ARTIFACTPATH']._serialized_start=744
+  _globals['_ARTIFACTPATH']._serialized_end=821
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=823
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=933
+  _globals['_GETARTIFACTREQUEST']._serialized_start=935
+  _globals['_GETARTIFACTREQUEST']._serialized_end=1041
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=1043
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=1119
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1122
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1265
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1267
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1388
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1390
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1434
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1436
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1460
+  _globals['_STARTUPLOADREQUEST']._serialized_start=1462
+  _globals['_STARTUPLOADREQUEST']._serialized_end=1585
+  _globals['_STARTUPLOADRESPONSE']._serialized_start=1587
+  _globals['_STARTUPLOADRESPONSE']._serialized_end=1692
+  _globals['_UPLOADPARTREQUEST']._serialized_start=1695
+  _globals['_UPLOADPARTREQUEST']._serialized_end=1865
+  _globals['_UPLOADPARTHEADER']._serialized_start=1867
+  _globals['_UPLOADPARTHEADER']._serialized_end=1920
+  _globals['_UPLOADPARTRESPONSE']._serialized_start=1922
+  _globals['_UPLOADPARTRESPONSE']._serialized_end=1956
+  _globals['_UPLOADEDPART']._serialized_start=1958
+  _globals['_UPLOADEDPART']._serialized_end=2002
+  _globals['_COMPLETEUPLOADREQUEST']._serialized_start=2005
+  _globals['_COMPLETEUPLOADREQUEST']._serialized_end=2158
+  _globals['_COMPLETEUPLOADRESPONSE']._serialized_start=2160
+  _globals['_COMPLETEUPLOADRESPONSE']._serialized_end=2239
+  _globals['_ABORTUPLOADREQUEST']._serialized_start=2241
+  _globals['_ABORTUPLOADREQUEST']._serialized_end=2335
+  _globals['_ABORTUPLOADRESPONSE']._serialized_start=2337
+  _globals['_ABORTUPLOADRESPONSE']._serialized_end=2358
+  _globals['_SIGNDOWNLOADREQUEST']._serialized_start=2361
+  _globals['_SIGNDOWNLOADREQUEST']._serialized_end=2491
+  _globals['_SIGNDOWNLOADRESPONSE']._serialized_start=2494
+  _globals['_SIGNDOWNLOADRESPONSE']._serialized_end=2636
+  _globals['_SIGNUPLOADREQUEST']._serialized_start=2638
+  _globals['_SIGNUPLOADREQUEST']._serialized_end=2763
+  _globals['_SIGNUPLOADRESPONSE']._serialized_start=2765
+  _globals['_SIGNUPLOADRESPONSE']._serialized_end=2850
+  _globals['_ARTIFACTSERVICE']._serialized_start=2853
+  _globals['_ARTIFACTSERVICE']._serialized_end=4243
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.api.artifacts.v1 import artifacts_pb2 as _artifacts_pb2
 from headrace.api.common.v1 import access_pb2 as _access_pb2
 from google.protobuf.internal import containers as _containers
@@ -42,14 +43,16 @@ class UploadArtifactResponse(_message.Message):
     def __init__(self, artifact: _Optional[_Union[_artifacts_pb2.Artifact, _Mapping]] = ...) -> None: ...
 
 class DownloadArtifactRequest(_message.Message):
-    __slots__ = ("artifact_id", "path", "offset")
+    __slots__ = ("artifact_id", "path", "offset", "length")
     ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
     artifact_id: str
     path: ArtifactPath
     offset: int
-    def __init__(self, artifact_id: _Optional[str] = ..., path: _Optional[_Union[ArtifactPath, _Mapping]] = ..., offset: _Optional[int] = ...) -> None: ...
+    length: int
+    def __init__(self, artifact_id: _Optional[str] = ..., path: _Optional[_Union[ArtifactPath, _Mapping]] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
 
 class ArtifactPath(_message.Message):
     __slots__ = ("owner", "path")
@@ -114,3 +117,125 @@ class DeleteArtifactRequest(_message.Message):
 class DeleteArtifactResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class StartUploadRequest(_message.Message):
+    __slots__ = ("owner", "path", "media_type", "part_count")
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    owner: _artifacts_pb2.Owner
+    path: str
+    media_type: str
+    part_count: int
+    def __init__(self, owner: _Optional[_Union[_artifacts_pb2.Owner, _Mapping]] = ..., path: _Optional[str] = ..., media_type: _Optional[str] = ..., part_count: _Optional[int] = ...) -> None: ...
+
+class StartUploadResponse(_message.Message):
+    __slots__ = ("upload_id", "ticket", "expire_time")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    ticket: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, upload_id: _Optional[str] = ..., ticket: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class UploadPartRequest(_message.Message):
+    __slots__ = ("header", "part", "trailer")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    TRAILER_FIELD_NUMBER: _ClassVar[int]
+    header: UploadPartHeader
+    part: bytes
+    trailer: UploadTrailer
+    def __init__(self, header: _Optional[_Union[UploadPartHeader, _Mapping]] = ..., part: _Optional[bytes] = ..., trailer: _Optional[_Union[UploadTrailer, _Mapping]] = ...) -> None: ...
+
+class UploadPartHeader(_message.Message):
+    __slots__ = ("upload_id", "number")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    number: int
+    def __init__(self, upload_id: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class UploadPartResponse(_message.Message):
+    __slots__ = ("etag",)
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    etag: str
+    def __init__(self, etag: _Optional[str] = ...) -> None: ...
+
+class UploadedPart(_message.Message):
+    __slots__ = ("number", "etag")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    etag: str
+    def __init__(self, number: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class CompleteUploadRequest(_message.Message):
+    __slots__ = ("upload_id", "parts", "path")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    parts: _containers.RepeatedCompositeFieldContainer[UploadedPart]
+    path: ArtifactPath
+    def __init__(self, upload_id: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[UploadedPart, _Mapping]]] = ..., path: _Optional[_Union[ArtifactPath, _Mapping]] = ...) -> None: ...
+
+class CompleteUploadResponse(_message.Message):
+    __slots__ = ("artifact",)
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    artifact: _artifacts_pb2.Artifact
+    def __init__(self, artifact: _Optional[_Union[_artifacts_pb2.Artifact, _Mapping]] = ...) -> None: ...
+
+class AbortUploadRequest(_message.Message):
+    __slots__ = ("upload_id", "path")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    path: ArtifactPath
+    def __init__(self, upload_id: _Optional[str] = ..., path: _Optional[_Union[ArtifactPath, _Mapping]] = ...) -> None: ...
+
+class AbortUploadResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SignDownloadRequest(_message.Message):
+    __slots__ = ("artifact_id", "path", "valid_seconds")
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    VALID_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    artifact_id: str
+    path: ArtifactPath
+    valid_seconds: int
+    def __init__(self, artifact_id: _Optional[str] = ..., path: _Optional[_Union[ArtifactPath, _Mapping]] = ..., valid_seconds: _Optional[int] = ...) -> None: ...
+
+class SignDownloadResponse(_message.Message):
+    __slots__ = ("ticket", "artifact", "expire_time")
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ticket: str
+    artifact: _artifacts_pb2.Artifact
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, ticket: _Optional[str] = ..., artifact: _Optional[_Union[_artifacts_pb2.Artifact, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SignUploadRequest(_message.Message):
+    __slots__ = ("owner", "path", "media_type", "valid_seconds")
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALID_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    owner: _artifacts_pb2.Owner
+    path: str
+    media_type: str
+    valid_seconds: int
+    def __init__(self, owner: _Optional[_Union[_artifacts_pb2.Owner, _Mapping]] = ..., path: _Optional[str] = ..., media_type: _Optional[str] = ..., valid_seconds: _Optional[int] = ...) -> None: ...
+
+class SignUploadResponse(_message.Message):
+    __slots__ = ("ticket", "expire_time")
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ticket: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, ticket: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

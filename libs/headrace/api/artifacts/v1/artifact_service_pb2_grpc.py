@@ -60,6 +60,36 @@ class ArtifactServiceStub(object):
                 request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.DeleteArtifactResponse.FromString,
                 _registered_method=True)
+        self.StartUpload = channel.unary_unary(
+                '/headrace.api.artifacts.v1.ArtifactService/StartUpload',
+                request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.StartUploadRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.StartUploadResponse.FromString,
+                _registered_method=True)
+        self.UploadPart = channel.stream_unary(
+                '/headrace.api.artifacts.v1.ArtifactService/UploadPart',
+                request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.UploadPartRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.UploadPartResponse.FromString,
+                _registered_method=True)
+        self.CompleteUpload = channel.unary_unary(
+                '/headrace.api.artifacts.v1.ArtifactService/CompleteUpload',
+                request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.CompleteUploadRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.CompleteUploadResponse.FromString,
+                _registered_method=True)
+        self.AbortUpload = channel.unary_unary(
+                '/headrace.api.artifacts.v1.ArtifactService/AbortUpload',
+                request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.AbortUploadRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.AbortUploadResponse.FromString,
+                _registered_method=True)
+        self.SignDownload = channel.unary_unary(
+                '/headrace.api.artifacts.v1.ArtifactService/SignDownload',
+                request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignDownloadRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignDownloadResponse.FromString,
+                _registered_method=True)
+        self.SignUpload = channel.unary_unary(
+                '/headrace.api.artifacts.v1.ArtifactService/SignUpload',
+                request_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignUploadRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignUploadResponse.FromString,
+                _registered_method=True)
 
 
 class ArtifactServiceServicer(object):
@@ -102,6 +132,51 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartUpload(self, request, context):
+        """Begins a file that comes in parts: in any order, at the same time, from several processes.
+        Nothing of it is an artifact before it is completed; after a day it is forgotten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadPart(self, request_iterator, context):
+        """Stores a part: first its header, then its bytes, then its digest. An answered part is durable.
+        A part that comes again takes the place of the one before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteUpload(self, request, context):
+        """Makes the parts one artifact, reading all of them once: a minute for some GB. Done already, it answers the same
+        again; called while it is being done, it waits for that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortUpload(self, request, context):
+        """Forgets an upload and deletes its parts. Not for one that is completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignDownload(self, request, context):
+        """A ticket with which anyone can read one file at the gateway, /signed/<ticket>, until it expires.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignUpload(self, request, context):
+        """A ticket with which anyone can store a file at one path, PUT /signed/<ticket> at the gateway, until it expires.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArtifactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +204,36 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.DeleteArtifact,
                     request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.FromString,
                     response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.DeleteArtifactResponse.SerializeToString,
+            ),
+            'StartUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartUpload,
+                    request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.StartUploadRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.StartUploadResponse.SerializeToString,
+            ),
+            'UploadPart': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadPart,
+                    request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.UploadPartRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.UploadPartResponse.SerializeToString,
+            ),
+            'CompleteUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteUpload,
+                    request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.CompleteUploadRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.CompleteUploadResponse.SerializeToString,
+            ),
+            'AbortUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortUpload,
+                    request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.AbortUploadRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.AbortUploadResponse.SerializeToString,
+            ),
+            'SignDownload': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignDownload,
+                    request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignDownloadRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignDownloadResponse.SerializeToString,
+            ),
+            'SignUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignUpload,
+                    request_deserializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignUploadRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignUploadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +372,168 @@ class ArtifactService(object):
             '/headrace.api.artifacts.v1.ArtifactService/DeleteArtifact',
             headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.SerializeToString,
             headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.DeleteArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.artifacts.v1.ArtifactService/StartUpload',
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.StartUploadRequest.SerializeToString,
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.StartUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadPart(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/headrace.api.artifacts.v1.ArtifactService/UploadPart',
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.UploadPartRequest.SerializeToString,
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.UploadPartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.artifacts.v1.ArtifactService/CompleteUpload',
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.CompleteUploadRequest.SerializeToString,
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.CompleteUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.artifacts.v1.ArtifactService/AbortUpload',
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.AbortUploadRequest.SerializeToString,
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.AbortUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignDownload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.artifacts.v1.ArtifactService/SignDownload',
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignDownloadRequest.SerializeToString,
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignDownloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.artifacts.v1.ArtifactService/SignUpload',
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignUploadRequest.SerializeToString,
+            headrace_dot_api_dot_artifacts_dot_v1_dot_artifact__service__pb2.SignUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

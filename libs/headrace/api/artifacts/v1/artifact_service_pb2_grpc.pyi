@@ -53,6 +53,48 @@ class ArtifactServiceStub:
     ]
     """Deletes one file."""
 
+    StartUpload: grpc.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.StartUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.StartUploadResponse,
+    ]
+    """Begins a file that comes in parts: in any order, at the same time, from several processes.
+    Nothing of it is an artifact before it is completed; after a day it is forgotten.
+    """
+
+    UploadPart: grpc.StreamUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.UploadPartRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.UploadPartResponse,
+    ]
+    """Stores a part: first its header, then its bytes, then its digest. An answered part is durable.
+    A part that comes again takes the place of the one before.
+    """
+
+    CompleteUpload: grpc.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadResponse,
+    ]
+    """Makes the parts one artifact, reading all of them once: a minute for some GB. Done already, it answers the same
+    again; called while it is being done, it waits for that.
+    """
+
+    AbortUpload: grpc.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadResponse,
+    ]
+    """Forgets an upload and deletes its parts. Not for one that is completed."""
+
+    SignDownload: grpc.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadResponse,
+    ]
+    """A ticket with which anyone can read one file at the gateway, /signed/<ticket>, until it expires."""
+
+    SignUpload: grpc.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.SignUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.SignUploadResponse,
+    ]
+    """A ticket with which anyone can store a file at one path, PUT /signed/<ticket> at the gateway, until it expires."""
+
 class ArtifactServiceAsyncStub:
     """Files of runs and models, streamed in parts."""
 
@@ -87,6 +129,48 @@ class ArtifactServiceAsyncStub:
         headrace.api.artifacts.v1.artifact_service_pb2.DeleteArtifactResponse,
     ]
     """Deletes one file."""
+
+    StartUpload: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.StartUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.StartUploadResponse,
+    ]
+    """Begins a file that comes in parts: in any order, at the same time, from several processes.
+    Nothing of it is an artifact before it is completed; after a day it is forgotten.
+    """
+
+    UploadPart: grpc.aio.StreamUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.UploadPartRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.UploadPartResponse,
+    ]
+    """Stores a part: first its header, then its bytes, then its digest. An answered part is durable.
+    A part that comes again takes the place of the one before.
+    """
+
+    CompleteUpload: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadResponse,
+    ]
+    """Makes the parts one artifact, reading all of them once: a minute for some GB. Done already, it answers the same
+    again; called while it is being done, it waits for that.
+    """
+
+    AbortUpload: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadResponse,
+    ]
+    """Forgets an upload and deletes its parts. Not for one that is completed."""
+
+    SignDownload: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadResponse,
+    ]
+    """A ticket with which anyone can read one file at the gateway, /signed/<ticket>, until it expires."""
+
+    SignUpload: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.artifacts.v1.artifact_service_pb2.SignUploadRequest,
+        headrace.api.artifacts.v1.artifact_service_pb2.SignUploadResponse,
+    ]
+    """A ticket with which anyone can store a file at one path, PUT /signed/<ticket> at the gateway, until it expires."""
 
 class ArtifactServiceServicer(metaclass=abc.ABCMeta):
     """Files of runs and models, streamed in parts."""
@@ -132,5 +216,59 @@ class ArtifactServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.DeleteArtifactResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.DeleteArtifactResponse]]:
         """Deletes one file."""
+
+    @abc.abstractmethod
+    def StartUpload(
+        self,
+        request: headrace.api.artifacts.v1.artifact_service_pb2.StartUploadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.StartUploadResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.StartUploadResponse]]:
+        """Begins a file that comes in parts: in any order, at the same time, from several processes.
+        Nothing of it is an artifact before it is completed; after a day it is forgotten.
+        """
+
+    @abc.abstractmethod
+    def UploadPart(
+        self,
+        request_iterator: _MaybeAsyncIterator[headrace.api.artifacts.v1.artifact_service_pb2.UploadPartRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.UploadPartResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.UploadPartResponse]]:
+        """Stores a part: first its header, then its bytes, then its digest. An answered part is durable.
+        A part that comes again takes the place of the one before.
+        """
+
+    @abc.abstractmethod
+    def CompleteUpload(
+        self,
+        request: headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.CompleteUploadResponse]]:
+        """Makes the parts one artifact, reading all of them once: a minute for some GB. Done already, it answers the same
+        again; called while it is being done, it waits for that.
+        """
+
+    @abc.abstractmethod
+    def AbortUpload(
+        self,
+        request: headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.AbortUploadResponse]]:
+        """Forgets an upload and deletes its parts. Not for one that is completed."""
+
+    @abc.abstractmethod
+    def SignDownload(
+        self,
+        request: headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.SignDownloadResponse]]:
+        """A ticket with which anyone can read one file at the gateway, /signed/<ticket>, until it expires."""
+
+    @abc.abstractmethod
+    def SignUpload(
+        self,
+        request: headrace.api.artifacts.v1.artifact_service_pb2.SignUploadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.SignUploadResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.SignUploadResponse]]:
+        """A ticket with which anyone can store a file at one path, PUT /signed/<ticket> at the gateway, until it expires."""
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

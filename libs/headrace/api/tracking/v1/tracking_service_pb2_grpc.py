@@ -130,6 +130,11 @@ class TrackingServiceStub(object):
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.FromString,
                 _registered_method=True)
+        self.SearchDatasets = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/SearchDatasets',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchDatasetsRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchDatasetsResponse.FromString,
+                _registered_method=True)
         self.LogModelUses = channel.unary_unary(
                 '/headrace.api.tracking.v1.TrackingService/LogModelUses',
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogModelUsesRequest.SerializeToString,
@@ -355,6 +360,13 @@ class TrackingServiceServicer(object):
 
     def LogInputs(self, request, context):
         """Records which datasets a run used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchDatasets(self, request, context):
+        """Which datasets the runs of experiments used, and what for; each once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -586,6 +598,11 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.LogInputs,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.SerializeToString,
+            ),
+            'SearchDatasets': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchDatasets,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchDatasetsRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchDatasetsResponse.SerializeToString,
             ),
             'LogModelUses': grpc.unary_unary_rpc_method_handler(
                     servicer.LogModelUses,
@@ -1192,6 +1209,33 @@ class TrackingService(object):
             '/headrace.api.tracking.v1.TrackingService/LogInputs',
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.SerializeToString,
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchDatasets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/SearchDatasets',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchDatasetsRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchDatasetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

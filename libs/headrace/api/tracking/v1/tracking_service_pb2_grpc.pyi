@@ -137,6 +137,12 @@ class TrackingServiceStub:
     ]
     """Records which datasets a run used."""
 
+    SearchDatasets: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsResponse,
+    ]
+    """Which datasets the runs of experiments used, and what for; each once."""
+
     LogModelUses: grpc.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesRequest,
         headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesResponse,
@@ -369,6 +375,12 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.LogInputsResponse,
     ]
     """Records which datasets a run used."""
+
+    SearchDatasets: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsResponse,
+    ]
+    """Which datasets the runs of experiments used, and what for; each once."""
 
     LogModelUses: grpc.aio.UnaryUnaryMultiCallable[
         headrace.api.tracking.v1.tracking_service_pb2.LogModelUsesRequest,
@@ -640,6 +652,14 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.LogInputsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.LogInputsResponse]]:
         """Records which datasets a run used."""
+
+    @abc.abstractmethod
+    def SearchDatasets(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.SearchDatasetsResponse]]:
+        """Which datasets the runs of experiments used, and what for; each once."""
 
     @abc.abstractmethod
     def LogModelUses(
