@@ -1,7 +1,7 @@
 """Files that come in parts: each part a blob of its own, until all of them are read once more to become one artifact."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,12 +84,15 @@ class Multipart:
         answer.expire_time.FromDatetime(expires)
         return answer
 
-    async def part(self, tenant_id: str, requests: AsyncIterator[pb.UploadPartRequest]) -> pb.UploadPartResponse:
+    async def part(
+        self, tenant_id: str, requests: AsyncIterator[pb.UploadPartRequest], header_taken: Callable[[], Awaitable[None]]
+    ) -> pb.UploadPartResponse:
         """As the RPC."""
         header = parts_rules.header(await transfer.next_request(requests, self._how.limits.idle_s))
         async with self._db.tenant(tenant_id) as conn:
             upload = parts_rules.open_upload(await parts_store.find_upload(conn, header.upload_id), header.upload_id)
         parts_rules.check_number(header.number, upload)
+        await header_taken()
         key = rules.blob_key(tenant_id, self._new_id())
         async with self._placing.slot(self._how.wait_s), self._placing.loose(tenant_id, key):
             received = await transfer.receive(self._blobs, self._writing, key, requests, self._how.limits)

@@ -64,6 +64,7 @@ class ArtifactService(ArtifactServiceServicer):
         tenant_id = tenancy.caller().tenant_id
         header = rules.header(await transfer.next_request(request_iterator, self._limits.idle_s))
         await self._owners.check_active(tenant_id, header.owner_id)
+        await context.send_initial_metadata(transfer.HEADER_TAKEN)
         artifact_id = self._new_id()
         key = rules.blob_key(tenant_id, artifact_id)
         async with self._placing.slot(self._slot_wait_s), self._placing.loose(tenant_id, key):
@@ -150,7 +151,10 @@ class ArtifactService(ArtifactServiceServicer):
     async def UploadPart(
         self, request_iterator: AsyncIterator[pb.UploadPartRequest], context: Context
     ) -> pb.UploadPartResponse:
-        return await self._multipart.part(tenancy.caller().tenant_id, request_iterator)
+        tenant_id = tenancy.caller().tenant_id
+        return await self._multipart.part(
+            tenant_id, request_iterator, lambda: context.send_initial_metadata(transfer.HEADER_TAKEN)
+        )
 
     async def CompleteUpload(self, request: pb.CompleteUploadRequest, context: Context) -> pb.CompleteUploadResponse:
         return await self._multipart.complete(tenancy.caller().tenant_id, request)

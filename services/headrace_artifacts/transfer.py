@@ -26,6 +26,9 @@ Sent: TypeAlias = pb.UploadArtifactRequest | pb.UploadPartRequest
 """A message of an upload: a part, or the trailer; the header came before."""
 S = TypeVar("S", bound=Sent)
 
+HEADER_TAKEN: Final = (("x-headrace-header-taken", "true"),)
+"""Initial metadata that say so: who waits for them sends no bytes to a call that is refused."""
+
 _PARTS_UNDER_WAY: Final = 4  # of 1 MiB at most, between the call of an upload and the store
 
 

@@ -104,7 +104,7 @@ async def test_tokens_are_asked_for(database: str) -> None:
         )
         known = {"authorization": f"Bearer {made.secret}"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=known)).json()["tenantId"] == "bakery"
-        odd_trace = {**known, "traceparent": "caf\xe9"}
+        odd_trace = {**known, "traceparent": b"caf\xe9"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=odd_trace)).status_code == 200
         nothing = await client.post("/serving/wine/invocations", json={}, headers=known)
         assert nothing.status_code == 404

@@ -23,6 +23,7 @@ from headrace_gateway.mlflow.wire import Answer, Request, Text
 from headrace_gateway.ranges import Stretch, Unsatisfiable
 from headrace_gateway.web import body_of
 
+_HEADER_TAKEN: Final = "x-headrace-header-taken"
 _PART_BYTES: Final = 1 << 20
 _PAGE: Final = 10_000
 _MOST_UPLOAD_BYTES: Final = 10 << 20
@@ -143,9 +144,11 @@ async def _sent_up(stream: "grpc.aio.StreamUnaryCall[M, A]", header: M, content:
     try:
         with suppress(asyncio.InvalidStateError):  # answered before it had everything: the answer says why
             await stream.write(header)
-            async for message in _messages(type(header), content):
-                await stream.write(message)
-            await stream.done_writing()
+            # Who writes to a call that is being refused may hear of a broken call instead of why.
+            if _HEADER_TAKEN in dict(await stream.initial_metadata()):
+                async for message in _messages(type(header), content):
+                    await stream.write(message)
+                await stream.done_writing()
         return await stream
     except grpc.aio.AioRpcError as error:
         raise _named(failures.of_call(error), to) from None

@@ -99,6 +99,7 @@ class ArtifactServiceServicer(object):
     def UploadArtifact(self, request_iterator, context):
         """Stores a file: first its header, then its bytes in parts, then its digest.
         Nothing is kept unless size and digest agree. A file at the same path is replaced as a whole.
+        Initial metadata say x-headrace-header-taken once it is: who waits for them sends no bytes to a call that is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

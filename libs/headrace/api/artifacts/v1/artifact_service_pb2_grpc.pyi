@@ -27,6 +27,7 @@ class ArtifactServiceStub:
     ]
     """Stores a file: first its header, then its bytes in parts, then its digest.
     Nothing is kept unless size and digest agree. A file at the same path is replaced as a whole.
+    Initial metadata say x-headrace-header-taken once it is: who waits for them sends no bytes to a call that is refused.
     """
 
     DownloadArtifact: grpc.UnaryStreamMultiCallable[
@@ -104,6 +105,7 @@ class ArtifactServiceAsyncStub:
     ]
     """Stores a file: first its header, then its bytes in parts, then its digest.
     Nothing is kept unless size and digest agree. A file at the same path is replaced as a whole.
+    Initial metadata say x-headrace-header-taken once it is: who waits for them sends no bytes to a call that is refused.
     """
 
     DownloadArtifact: grpc.aio.UnaryStreamMultiCallable[
@@ -183,6 +185,7 @@ class ArtifactServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[headrace.api.artifacts.v1.artifact_service_pb2.UploadArtifactResponse, collections.abc.Awaitable[headrace.api.artifacts.v1.artifact_service_pb2.UploadArtifactResponse]]:
         """Stores a file: first its header, then its bytes in parts, then its digest.
         Nothing is kept unless size and digest agree. A file at the same path is replaced as a whole.
+        Initial metadata say x-headrace-header-taken once it is: who waits for them sends no bytes to a call that is refused.
         """
 
     @abc.abstractmethod
