@@ -64,7 +64,12 @@ def test_an_aborted_upload_is_gone(place: Place) -> None:
 
 
 def test_what_is_needed(place: Place) -> None:
-    for route, fields in (("create", {"num_parts": 1}), ("complete", {"upload_id": "x", "parts": []}), ("abort", {})):
+    asked: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("create", {"num_parts": 1}),
+        ("complete", {"upload_id": "x", "parts": []}),
+        ("abort", {}),
+    )
+    for route, fields in asked:
         refused = place.rest.call("POST", f"{MPU}/{route}/{place.folder}", **fields)
         assert (refused.status, refused.code) == (400, "INVALID_PARAMETER_VALUE")
         assert "path" in refused.message

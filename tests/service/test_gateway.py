@@ -93,7 +93,7 @@ async def test_tokens_are_asked_for(database: str) -> None:
         forged = {"authorization": "Bearer hrs_secret-of-the-tests"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=forged)).status_code == 401
         for odd in ("Bearer t\xf6ken", "Bearer a\tb"):
-            given = {"authorization": odd.encode("latin-1"), "traceparent": b"\xff"}
+            given = {b"authorization": odd.encode("latin-1"), b"traceparent": b"\xff"}
             assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=given)).status_code == 401
         assert (await client.post("/serving/wine/invocations", json={})).status_code == 401
         wrong = {"authorization": "Bearer hr_nobody"}
@@ -104,7 +104,7 @@ async def test_tokens_are_asked_for(database: str) -> None:
         )
         known = {"authorization": f"Bearer {made.secret}"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=known)).json()["tenantId"] == "bakery"
-        odd_trace = {**known, "traceparent": b"caf\xe9"}
+        odd_trace = {b"authorization": known["authorization"].encode(), b"traceparent": b"caf\xe9"}
         assert (await client.post(f"{SERVICE}/WhoAmI", json={}, headers=odd_trace)).status_code == 200
         nothing = await client.post("/serving/wine/invocations", json={}, headers=known)
         assert nothing.status_code == 404
