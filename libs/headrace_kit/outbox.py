@@ -19,7 +19,7 @@ from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from google.protobuf.message import Message
@@ -73,7 +73,7 @@ class OutboxEvent:
 
 
 def event(subject: str, message: Message, *, key: str | None = None, traceparent: str | None = None) -> OutboxEvent:
-    """The event that `message` is, about the resource whose full name is `subject`, in the trace under way or the one given.
+    """The event that `message` is, about the resource whose full name is `subject`, in the trace given or under way.
 
     Events with one key keep their order; it is the subject unless given. Raises KeyError for a message that no topic
     of `topics` holds, ValueError for one that is larger than its topic takes.
@@ -104,7 +104,7 @@ async def append(
 
 async def append_event(conn: psycopg.AsyncConnection[Any], row: OutboxEvent) -> OutboxEvent:
     """Writes an event, in the caller's transaction."""
-    await conn.execute(_insert(row.schema), asdict(row))
+    await conn.execute(_insert(row.schema, _ONE), asdict(row))
     return row
 
 
@@ -112,36 +112,33 @@ async def append_events(conn: psycopg.AsyncConnection[Any], rows: Sequence[Outbo
     """Writes events of one schema in their order, in the caller's transaction."""
     if rows:
         columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(OutboxEvent)}
-        await conn.execute(_insert_many(rows[0].schema), columns)
+        await conn.execute(_insert(rows[0].schema, _MANY), columns)
 
 
 def append_event_sync(conn: psycopg.Connection[Any], row: OutboxEvent) -> OutboxEvent:
     """As `append_event`, for threads."""
-    conn.execute(_insert(row.schema), asdict(row))
+    conn.execute(_insert(row.schema, _ONE), asdict(row))
     return row
 
 
-@lru_cache
-def _insert(schema: str) -> sql.Composed:
-    """The event, and a call to the relay, which hears it when the transaction commits."""
-    return sql.SQL(
-        "WITH added AS ("
-        " INSERT INTO {} (tenant_id, event_id, topic, key, type, subject, value, traceparent)"
-        " VALUES (%(tenant_id)s, %(event_id)s, %(topic)s, %(key)s, %(type)s, %(subject)s, %(value)s, %(traceparent)s))"
-        " SELECT pg_notify({}, '')"
-    ).format(sql.Identifier(schema, "outbox"), sql.Literal(_channel(schema)))
+_ONE: Final[LiteralString] = (
+    "VALUES (%(tenant_id)s, %(event_id)s, %(topic)s, %(key)s, %(type)s, %(subject)s, %(value)s, %(traceparent)s)"
+)
+_MANY: Final[LiteralString] = (
+    "SELECT * FROM unnest(%(tenant_id)s::text[], %(event_id)s::uuid[], %(topic)s::text[], %(key)s::text[],"
+    " %(type)s::text[], %(subject)s::text[], %(value)s::bytea[], %(traceparent)s::text[])"
+)
+"""From a list a column; of one event it takes several times as long as `_ONE`."""
 
 
 @lru_cache
-def _insert_many(schema: str) -> sql.Composed:
-    """As `_insert`, from a list a column."""
+def _insert(schema: str, rows: LiteralString) -> sql.Composed:
+    """The events, and a call to the relay, which hears it when the transaction commits."""
     return sql.SQL(
         "WITH added AS ("
-        " INSERT INTO {} (tenant_id, event_id, topic, key, type, subject, value, traceparent)"
-        " SELECT * FROM unnest(%(tenant_id)s::text[], %(event_id)s::uuid[], %(topic)s::text[], %(key)s::text[],"
-        " %(type)s::text[], %(subject)s::text[], %(value)s::bytea[], %(traceparent)s::text[]))"
+        " INSERT INTO {} (tenant_id, event_id, topic, key, type, subject, value, traceparent) {})"
         " SELECT pg_notify({}, '')"
-    ).format(sql.Identifier(schema, "outbox"), sql.Literal(_channel(schema)))
+    ).format(sql.Identifier(schema, "outbox"), sql.SQL(rows), sql.Literal(_channel(schema)))
 
 
 def _channel(schema: str) -> str:

@@ -39,20 +39,21 @@ class Together(Generic[Q, A]):
         waiting = self._waiting[tenant_id]
         while waiting:
             group = [waiting.popleft() for _ in range(min(len(waiting), self._most))]
-            if not await self._done(tenant_id, group, alone=len(group) == 1):
+            if not await self._done(tenant_id, group):
                 for one in group:
-                    await self._done(tenant_id, [one], alone=True)
+                    await self._done(tenant_id, [one])
         del self._waiting[tenant_id]
 
-    async def _done(self, tenant_id: str, group: Sequence[tuple[Q, asyncio.Future[A]]], *, alone: bool) -> bool:
+    async def _done(self, tenant_id: str, group: Sequence[tuple[Q, asyncio.Future[A]]]) -> bool:
+        """False where it failed, and each of the group is to be done alone."""
         try:
             answers = await self._work(tenant_id, [asked for asked, _ in group])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
-            if not alone:
+            if len(group) > 1:
                 return False
-            for _, future in group:
-                if not future.done():  # who asked may be gone
-                    future.set_exception(error)
+            ((_, future),) = group
+            if not future.done():  # who asked may be gone
+                future.set_exception(error)
             return True
         for (_, future), answer in zip(group, answers, strict=True):
             if not future.done():

@@ -1,5 +1,6 @@
 """Every topic of the bus, a row each: what lies on it, who writes it, who reads it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -133,7 +134,7 @@ EVENT_TYPES: Final[dict[str, tuple[Topic, type[Message]]]] = {
 """ce_type → its topic and message."""
 
 
-def partition_counts() -> dict[str, int]:
-    """What `Bus.ensure_topics` takes: all topics and their dead letters."""
-    counts = {topic.name: topic.partitions for topic in TOPICS}
-    return counts | {topic.dead_letters: 1 for topic in TOPICS if topic.consumers}
+def partition_counts(topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
+    """What `Bus.ensure_topics` takes: topics, all of them unless some are given, and their dead letters."""
+    counts = {topic.name: topic.partitions for topic in topics}
+    return counts | {topic.dead_letters: 1 for topic in topics if topic.consumers}

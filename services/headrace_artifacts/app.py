@@ -138,7 +138,7 @@ async def _collect(config: Config, runner: Runner, bus: Bus, sweeper: Sweeper) -
     versions = Versions(config.registry, config.service_secret)
     worker = runner.worker(Collector(everyone, versions, sweeper.wake, times, runner.fail))
     runs = topics.RUNS
-    await asyncio.to_thread(bus.ensure_topics, {runs.name: runs.partitions, runs.dead_letters: 1})
+    await asyncio.to_thread(bus.ensure_topics, topics.partition_counts([runs]))
     runner.worker(
         EventConsumer(
             bus,

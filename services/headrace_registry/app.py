@@ -108,8 +108,7 @@ async def _tell_webhooks(config: Config, runner: Runner, bus: Bus, db: Database)
     )
     runner.worker(Sender(everyone, courier, poster.abort, plan, runner.fail, runner.telemetry))
     heard = (topics.MODELS, topics.MODEL_VERSIONS)
-    made = {topic.name: topic.partitions for topic in heard} | {topic.dead_letters: 1 for topic in heard}
-    await asyncio.to_thread(bus.ensure_topics, made)
+    await asyncio.to_thread(bus.ensure_topics, topics.partition_counts(heard))
     runner.worker(
         EventConsumer(
             bus,

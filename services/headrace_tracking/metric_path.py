@@ -17,7 +17,7 @@ from headrace_kit.db import Database
 from headrace_kit.errors import InvalidField
 from headrace_kit.lifecycle import Runner
 from headrace_kit.rpc import Servicer
-from headrace_kit.topics import FRAMES, Topic
+from headrace_kit.topics import FRAMES, Topic, partition_counts
 from headrace_tracking import blocks, columns, history, limits
 from headrace_tracking.archiver.export import Exports
 from headrace_tracking.archiver.loop import MetricArchiver
@@ -162,7 +162,7 @@ async def start_workers(
 
 
 async def _ensure(bus: Bus, topic: Topic) -> None:
-    await asyncio.to_thread(bus.ensure_topics, {topic.name: topic.partitions, topic.dead_letters: 1})
+    await asyncio.to_thread(bus.ensure_topics, partition_counts([topic]))
 
 
 def _fitting(metrics: Sequence[tracking_pb2.Metric]) -> Iterator[Sequence[tracking_pb2.Metric]]:

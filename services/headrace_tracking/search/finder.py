@@ -6,10 +6,13 @@ leakproof, and JSON containment is not, so that a request role would read all ru
 and what it returns is ids and nothing more: the rows behind them are read under row security, as everything else.
 """
 
+from collections.abc import Sequence
+
 from headrace_kit.db import Connection
 from headrace_kit.search import finder
 from headrace_kit.search.finder import Hit, Place
 from headrace_kit.search.request import Search
+from headrace_kit.search.statements import Row
 from headrace_tracking.search import plans
 from headrace_tracking.search.plans import EFFORT, Effort
 
@@ -17,10 +20,10 @@ from headrace_tracking.search.plans import EFFORT, Effort
 async def find(conn: Connection, search: Search, after: Place | None, limit: int, effort: Effort = EFFORT) -> list[Hit]:
     """At most `limit` rows behind the place, in order. Raises InvalidField for a place that no row can have."""
     memory = plans.Memory()
-    return await finder.find(
-        conn,
-        search,
-        after,
-        limit,
-        lambda number, place, left: plans.read(conn, search, number, place, left, effort, memory),
-    )
+
+    async def read(number: int, place: Sequence[object] | None, left: int) -> list[Row]:
+        if memory.matching == limit - left:
+            return []
+        return await plans.read(conn, search, number, place, left, effort, memory)
+
+    return await finder.find(conn, search, after, limit, read)

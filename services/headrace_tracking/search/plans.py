@@ -61,9 +61,7 @@ class Memory:
     few: bool = False
     """Whether an index finds few ids for the whole filter: then there is no need to look."""
     matching: int | None = None
-    """How many rows of all parts match, where that was counted."""
-    found: int = 0
-    """How many of them were found; when it is all of them, other parts have none."""
+    """How many rows of all parts match, where that was counted: when all of them are found, other parts have none."""
 
 
 class _Shape(Shape):
@@ -99,22 +97,6 @@ async def read(
     memory: Memory,
 ) -> list[Row]:
     """At most `limit` rows of a part, behind the place, in order. `memory` goes from part to part of one call."""
-    if memory.matching == memory.found:
-        return []
-    rows = await _read(conn, search, number, place, limit, effort, memory)
-    memory.found += len(rows)
-    return rows
-
-
-async def _read(
-    conn: Connection,
-    search: Search,
-    number: int,
-    place: Sequence[object] | None,
-    limit: int,
-    effort: Effort,
-    memory: Memory,
-) -> list[Row]:
     found: list[Row] = []
     start = Start(place)
     if not search.table.indexed or not search.experiment_ids or not handles.any_in(terms(search.filter)):
