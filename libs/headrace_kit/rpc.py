@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
 
 MAX_MESSAGE_BYTES: Final = 8 << 20
+HEADER_TAKEN: Final = "x-headrace-header-taken"
+"""Initial metadata of an upload whose header is taken: who waits for it sends no bytes to a call that is refused."""
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from uuid import UUID
@@ -11,7 +10,7 @@ from typing_extensions import override
 
 from headrace_artifacts import parts_rules, rules, transfer
 from headrace_artifacts.parts_store import PartRow
-from headrace_artifacts.transfer import Received
+from headrace_artifacts.transfer import Received, Source
 from headrace_kit.blobs import BlobNotFound, Blobs
 
 
@@ -31,33 +30,25 @@ async def join(blobs: Blobs, threads: Executor, key: str, upload_id: UUID, parts
     return await stored
 
 
-class _Joined(io.RawIOBase):
-    """The parts of an upload, one behind the other, as the file that `Blobs.put` reads; each is checked on the way."""
+class _Joined(Source):
+    """The parts of an upload, one behind the other; each is checked on the way."""
 
     def __init__(self, blobs: Blobs, upload_id: UUID, parts: Sequence[PartRow]) -> None:
         super().__init__()
-        self.sha256 = hashlib.sha256()
         self._blobs = blobs
         self._upload_id = upload_id
         self._bytes = self._all(parts)
-        self._rest = memoryview(b"")
         self._stopped = False
 
     def stop(self) -> None:
-        """`read` raises from now on."""
+        """`more` raises from now on."""
         self._stopped = True
 
     @override
-    def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes. From the store's thread."""
+    def more(self) -> bytes:
         if self._stopped:
             raise rules.truncated("the call was cancelled")
-        if not self._rest:
-            self._rest = memoryview(next(self._bytes, b""))
-        count = len(self._rest) if size < 0 else size
-        data = bytes(self._rest[:count])
-        self._rest = self._rest[count:]
-        return data
+        return next(self._bytes, b"")
 
     def _all(self, parts: Sequence[PartRow]) -> Iterator[bytes]:
         for part in parts:
@@ -65,7 +56,6 @@ class _Joined(io.RawIOBase):
             try:
                 for data in self._blobs.get(part.blob_key):
                     sha256.update(data)
-                    self.sha256.update(data)
                     size += len(data)
                     yield data
             except BlobNotFound:  # aborted, or too old

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -69,26 +69,20 @@ async def insert_upload(
     return expires
 
 
+_UPLOAD: Final = (
+    "SELECT tenant_id, upload_id, owner_id, path, media_type, part_count, state, artifact_id, expire_time"
+    " FROM artifacts.uploads WHERE upload_id = %(upload)s AND expire_time > now()"
+)
+
+
 async def find_upload(conn: Connection, upload_id: UUID) -> UploadRow | None:
     """The upload."""
-    async with conn.cursor(row_factory=class_row(UploadRow)) as cursor:
-        await cursor.execute(
-            "SELECT tenant_id, upload_id, owner_id, path, media_type, part_count, state, artifact_id, expire_time"
-            " FROM artifacts.uploads WHERE upload_id = %(upload)s AND expire_time > now()",
-            {"upload": upload_id},
-        )
-        return await cursor.fetchone()
+    return await _one(conn, _UPLOAD, upload_id)
 
 
 async def lock_upload(conn: Connection, upload_id: UUID) -> UploadRow | None:
     """The upload, which nobody else changes until the end of the transaction."""
-    async with conn.cursor(row_factory=class_row(UploadRow)) as cursor:
-        await cursor.execute(
-            "SELECT tenant_id, upload_id, owner_id, path, media_type, part_count, state, artifact_id, expire_time"
-            " FROM artifacts.uploads WHERE upload_id = %(upload)s AND expire_time > now() FOR UPDATE",
-            {"upload": upload_id},
-        )
-        return await cursor.fetchone()
+    return await _one(conn, _UPLOAD + " FOR UPDATE", upload_id)
 
 
 async def end_upload(conn: Connection, upload_id: UUID, state: State, artifact_id: UUID | None) -> None:
@@ -169,3 +163,9 @@ async def let_go_parts(conn: Connection, upload_id: UUID) -> None:
 def forget_expired(conn: psycopg.Connection[TupleRow]) -> None:
     """Deletes the uploads of all tenants whose time is over, with their parts; the blobs are due at the same time."""
     conn.execute("DELETE FROM artifacts.uploads WHERE expire_time <= now()")
+
+
+async def _one(conn: Connection, query: LiteralString, upload_id: UUID) -> UploadRow | None:
+    async with conn.cursor(row_factory=class_row(UploadRow)) as cursor:
+        await cursor.execute(query, {"upload": upload_id})
+        return await cursor.fetchone()

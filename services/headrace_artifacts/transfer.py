@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import BinaryIO, Final, TypeAlias, TypeVar, cast
 
 from typing_extensions import override
 
@@ -17,6 +17,7 @@ from headrace.api.artifacts.v1 import artifact_service_pb2 as pb
 from headrace.api.common.v1 import error_reason_pb2
 from headrace_artifacts import rules
 from headrace_artifacts.store import ArtifactRow
+from headrace_kit import rpc
 from headrace_kit.blobs import Blobs, StoreFull, StoreUnavailable
 from headrace_kit.errors import DomainError
 
@@ -26,9 +27,7 @@ Sent: TypeAlias = pb.UploadArtifactRequest | pb.UploadPartRequest
 """A message of an upload: a part, or the trailer; the header came before."""
 S = TypeVar("S", bound=Sent)
 
-HEADER_TAKEN: Final = (("x-headrace-header-taken", "true"),)
-"""Initial metadata that say so: who waits for them sends no bytes to a call that is refused."""
-
+HEADER_TAKEN: Final = ((rpc.HEADER_TAKEN, "true"),)
 _PARTS_UNDER_WAY: Final = 4  # of 1 MiB at most, between the call of an upload and the store
 
 
@@ -93,20 +92,43 @@ async def parts(
         await loop.run_in_executor(threads, reading.close)
 
 
-class _Pipe(io.RawIOBase):
-    """What an upload sends, as the file that `Blobs.put` reads in its thread.
+class Source(io.RawIOBase):
+    """The bytes of a blob to be, as the file that `Blobs.put` reads in its thread; hashed on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sha256 = hashlib.sha256()
+        self._rest = memoryview(b"")
+
+    def more(self) -> bytes:
+        """The next of them, empty at the end; from the store's thread, which waits."""
+        raise NotImplementedError
+
+    @override
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes."""
+        if not self._rest:
+            part = self.more()
+            self.sha256.update(part)
+            self._rest = memoryview(part)
+        count = len(self._rest) if size < 0 else size
+        part = bytes(self._rest[:count])
+        self._rest = self._rest[count:]
+        return part
+
+
+class _Pipe(Source):
+    """What an upload sends.
 
     It ends only when the trailer agrees with what was read; otherwise `read` raises, and the store keeps nothing.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self.sha256 = hashlib.sha256()
         self._size = 0
         self._loop = loop
         self._room = asyncio.Semaphore(_PARTS_UNDER_WAY)
         self._queue: queue.SimpleQueue[bytes | pb.UploadTrailer | BaseException] = queue.SimpleQueue()
-        self._rest = memoryview(b"")
         self._ended = False
 
     async def send(self, part: bytes) -> None:
@@ -123,25 +145,18 @@ class _Pipe(io.RawIOBase):
         self._queue.put(error)
 
     @override
-    def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; waits for them. From the store's thread."""
-        if not self._rest and not self._ended:
-            self._take_next()
-        count = len(self._rest) if size < 0 else size
-        part = bytes(self._rest[:count])
-        self._rest = self._rest[count:]
-        return part
-
-    def _take_next(self) -> None:
+    def more(self) -> bytes:
+        if self._ended:
+            return b""
         match self._queue.get():
             case bytes() as part:
                 self._loop.call_soon_threadsafe(self._room.release)
                 self._size += len(part)
-                self.sha256.update(part)
-                self._rest = memoryview(part)
+                return part
             case pb.UploadTrailer() as trailer:
                 rules.check_trailer(trailer, self._size, self.sha256.digest())
                 self._ended = True
+                return b""
             case BaseException() as error:
                 raise error
 
@@ -181,16 +196,7 @@ async def next_request(requests: AsyncIterator[S], idle_s: float) -> S:
         raise rules.truncated(f"nothing came for {idle_s:g} s") from None
 
 
-class Hashed(Protocol):
-    """What a blob is made of, read and hashed at the same time."""
-
-    @property
-    def sha256(self) -> "hashlib._Hash":
-        """Of what was read."""
-        ...
-
-
-def put(blobs: Blobs, key: str, source: Hashed) -> Received:
+def put(blobs: Blobs, key: str, source: Source) -> Received:
     """As `Blobs.put`, with the digest; raises DomainError STORE_FULL, BACKEND_UNAVAILABLE, and what the source raises."""
     with store_errors():
         size = blobs.put(key, cast("BinaryIO", source))

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.api.artifacts.v1 import artifact_service_pb2 as pb
-from headrace.api.artifacts.v1 import artifacts_pb2
+from headrace.artifacts import owner_of
 from headrace_gateway.mlflow import artifacts
 from headrace_gateway.mlflow.artifacts import Place
 from headrace_gateway.mlflow.calls import Calls, Stubs
@@ -46,12 +46,7 @@ class SignedDoor:
 
     async def _store(self, request: Request) -> Response:
         calls, (owner_id, path, media_type) = self._calls(request, "write")
-        owner = (
-            artifacts_pb2.Owner(model_id=owner_id)
-            if owner_id.startswith("m-")
-            else artifacts_pb2.Owner(run_id=owner_id)
-        )
-        stored = await artifacts.store(calls, Place(owner, path), request.stream(), media_type)
+        stored = await artifacts.store(calls, Place(owner_of(owner_id), path), request.stream(), media_type)
         return Response(status_code=200, headers={"etag": artifacts.etag(stored)})
 
     async def _store_part(self, request: Request) -> Response:

@@ -22,8 +22,8 @@ from headrace_gateway.mlflow.failures import Failure
 from headrace_gateway.mlflow.wire import Answer, Request, Text
 from headrace_gateway.ranges import Stretch, Unsatisfiable
 from headrace_gateway.web import body_of
+from headrace_kit import rpc
 
-_HEADER_TAKEN: Final = "x-headrace-header-taken"
 _PART_BYTES: Final = 1 << 20
 _PAGE: Final = 10_000
 _MOST_UPLOAD_BYTES: Final = 10 << 20
@@ -145,7 +145,7 @@ async def _sent_up(stream: "grpc.aio.StreamUnaryCall[M, A]", header: M, content:
         with suppress(asyncio.InvalidStateError):  # answered before it had everything: the answer says why
             await stream.write(header)
             # Who writes to a call that is being refused may hear of a broken call instead of why.
-            if _HEADER_TAKEN in dict(await stream.initial_metadata()):
+            if rpc.HEADER_TAKEN in dict(await stream.initial_metadata()):
                 async for message in _messages(type(header), content):
                     await stream.write(message)
                 await stream.done_writing()
@@ -343,12 +343,11 @@ async def below(calls: Calls, where: Place) -> list[artifacts_pb2.Artifact]:
 async def _pages(calls: Calls, where: Place, *, shallow: bool = False) -> AsyncIterator[pb.ListArtifactsResponse]:
     """All pages of a list."""
     request = pb.ListArtifactsRequest(owner=where.owner, folder=where.path, page_size=_PAGE, shallow=shallow)
-    while True:
-        page = await on_file(calls, where, calls.to.artifacts.ListArtifacts, request)
-        yield page
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
+    try:
+        async for page in calls.pages(calls.to.artifacts.ListArtifacts, request):
+            yield page
+    except Failure as failure:
+        raise _named(failure, where) from None
 
 
 async def on_file(

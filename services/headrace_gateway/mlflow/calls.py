@@ -1,5 +1,6 @@
 """What handlers call: the services' stubs, in the name of whoever sent the request."""
 
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -10,6 +11,7 @@ from headrace.api.identity.v1.identity_service_pb2_grpc import IdentityServiceSt
 from headrace.api.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from headrace.api.registry.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
+from headrace.connection import PageA, PageQ
 from headrace_gateway.mlflow import failures
 from headrace_gateway.services import Services
 from headrace_kit import workspaces
@@ -56,8 +58,8 @@ class Calls:
     to: Stubs
     metadata: tuple[tuple[str, str], ...]
     workspace: str = workspaces.DEFAULT
-    here: str = ""
-    """Where the client reaches this server: a URL without the last slash."""
+    here: Callable[[], str] = lambda: ""
+    """Where the client reaches this server: a URL without the last slash. To tell takes longer than most routes want."""
 
     async def __call__(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[Q, A]", request: Q, *, timeout_s: float = TIMEOUT_S
@@ -67,3 +69,14 @@ class Calls:
             return await method(request, metadata=self.metadata, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise failures.of_call(error) from None
+
+    async def pages(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[PageQ, PageA]", request: PageQ
+    ) -> AsyncIterator[PageA]:
+        """The answers of a method that lists, page after page. Raises Failure."""
+        while True:
+            answer = await self(method, request)
+            yield answer
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token

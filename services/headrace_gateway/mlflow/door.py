@@ -90,8 +90,7 @@ class MlflowDoor:
         return {}, {}
 
     async def _exchange(self, door: _Door, request: HttpRequest, path: dict[str, str]) -> Response:
-        here = (self._public_url or str(request.base_url)).rstrip("/")
-        calls = _calls(self._stubs, request, here) if door.route.rpcs else Calls(self._stubs, (), here=here)
+        calls = self._calls(request) if door.route.rpcs else Calls(self._stubs, ())
         given: object = request
         if door.reader is None:
             request.scope["path_params"] = path
@@ -101,6 +100,15 @@ class MlflowDoor:
             given = door.reader.body(await _body(request), path)
         answer = await door.route.handler(calls, given)
         return answer if isinstance(answer, Response) else Response(wire.encode(answer), media_type=wire.JSON)
+
+    def _calls(self, request: HttpRequest) -> Calls:
+        """In the name of whoever sent the request, in the workspace that it names. Raises Failure."""
+        try:
+            workspace = workspace_of(request.headers)
+        except InvalidField as error:
+            raise failures.invalid(f"The workspace's name in {error.message}") from None
+        metadata = (*_metadata(request), *workspace_metadata(workspace))
+        return Calls(self._stubs, metadata, workspace, lambda: (self._public_url or str(request.base_url)).rstrip("/"))
 
 
 async def answered(request: HttpRequest, exchange: Awaitable[Response]) -> Response:
@@ -152,15 +160,6 @@ def _reader(route: Route) -> wire.Reader[Any] | None:
 
 def _pattern(path: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>{'.+' if part[1] in _REST else '[^/]+'})", path)
-
-
-def _calls(stubs: Stubs, request: HttpRequest, here: str) -> Calls:
-    """In the name of whoever sent the request, in the workspace that it names. Raises Failure."""
-    try:
-        workspace = workspace_of(request.headers)
-    except InvalidField as error:
-        raise failures.invalid(f"The workspace's name in {error.message}") from None
-    return Calls(stubs, (*_metadata(request), *workspace_metadata(workspace)), workspace, here)
 
 
 def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:

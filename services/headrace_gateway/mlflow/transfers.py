@@ -142,7 +142,7 @@ async def sign_upload(calls: Calls, request: SignUpload) -> Answer:
 
 def signed_url(calls: Calls, ticket: str) -> str:
     """Where the gateway answers to the ticket."""
-    return f"{calls.here}/signed/{ticket}"
+    return f"{calls.here()}/signed/{ticket}"
 
 
 async def _sign_download(calls: Calls, where: Place, seconds: int) -> pb.SignDownloadResponse:

@@ -49,13 +49,8 @@ class Update(Request):
 async def listed(calls: Calls, request: Nothing) -> Answer:
     """All, in order of name."""
     del request
-    found: list[identity_pb2.Workspace] = []
-    page = pb.ListWorkspacesResponse(next_page_token="")
-    while not found or page.next_page_token:
-        asked = pb.ListWorkspacesRequest(page_size=_PAGE, page_token=page.next_page_token)
-        page = await calls(calls.to.identity.ListWorkspaces, asked)
-        found += page.workspaces
-    return {"workspaces": [shown(one) for one in found]}
+    pages = calls.pages(calls.to.identity.ListWorkspaces, pb.ListWorkspacesRequest(page_size=_PAGE))
+    return {"workspaces": [shown(one) async for page in pages for one in page.workspaces]}
 
 
 async def get(calls: Calls, request: ByName) -> Answer:
