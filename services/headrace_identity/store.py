@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, LiteralString
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -135,52 +135,38 @@ async def find_token(conn: Connection, digest: bytes) -> TokenRow | None:
         return await cursor.fetchone()
 
 
+_WORKSPACES: Final = "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
+_INSERT_WORKSPACE: Final = (
+    "INSERT INTO identity.workspaces (tenant_id, name, description, default_artifact_root, create_time)"
+    " VALUES (%(tenant)s, %(name)s, %(description)s, %(root)s, %(created)s)"
+)
+
+
 async def ensure_workspace(conn: Connection, row: WorkspaceRow) -> None:
     """Makes the workspace where it is missing."""
-    await conn.execute(
-        "INSERT INTO identity.workspaces (tenant_id, name, description, default_artifact_root, create_time)"
-        " VALUES (%(tenant)s, %(name)s, %(description)s, %(root)s, %(created)s) ON CONFLICT DO NOTHING",
-        _values(row),
-    )
+    await conn.execute(_INSERT_WORKSPACE + " ON CONFLICT DO NOTHING", _values(row))
 
 
 async def insert_workspace(conn: Connection, row: WorkspaceRow) -> None:
     """Breaks `workspaces_pkey` when it exists."""
-    await conn.execute(
-        "INSERT INTO identity.workspaces (tenant_id, name, description, default_artifact_root, create_time)"
-        " VALUES (%(tenant)s, %(name)s, %(description)s, %(root)s, %(created)s)",
-        _values(row),
-    )
+    await conn.execute(_INSERT_WORKSPACE, _values(row))
 
 
 async def find_workspace(conn: Connection, name: str) -> WorkspaceRow | None:
     """A workspace of the transaction's tenant."""
-    async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
-        await cursor.execute(
-            "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
-            " WHERE name = %(name)s",
-            {"name": name},
-        )
-        return await cursor.fetchone()
+    return await _workspace(conn, _WORKSPACES + " WHERE name = %(name)s", name)
 
 
 async def lock_workspace(conn: Connection, name: str) -> WorkspaceRow | None:
     """As `find_workspace`, for a change."""
-    async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
-        await cursor.execute(
-            "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
-            " WHERE name = %(name)s FOR UPDATE",
-            {"name": name},
-        )
-        return await cursor.fetchone()
+    return await _workspace(conn, _WORKSPACES + " WHERE name = %(name)s FOR UPDATE", name)
 
 
 async def list_workspaces(conn: Connection, after: str, limit: int) -> list[WorkspaceRow]:
     """Workspaces of the transaction's tenant behind this name."""
     async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
         await cursor.execute(
-            "SELECT tenant_id, name, description, default_artifact_root, create_time FROM identity.workspaces"
-            ' WHERE name COLLATE "C" > %(after)s ORDER BY name COLLATE "C" LIMIT %(limit)s',
+            _WORKSPACES + ' WHERE name COLLATE "C" > %(after)s ORDER BY name COLLATE "C" LIMIT %(limit)s',
             {"after": after, "limit": limit},
         )
         return await cursor.fetchall()
@@ -198,6 +184,12 @@ async def update_workspace(conn: Connection, row: WorkspaceRow) -> None:
 async def delete_workspace(conn: Connection, name: str) -> None:
     """A workspace of the transaction's tenant."""
     await conn.execute("DELETE FROM identity.workspaces WHERE name = %(name)s", {"name": name})
+
+
+async def _workspace(conn: Connection, query: LiteralString, name: str) -> WorkspaceRow | None:
+    async with conn.cursor(row_factory=class_row(WorkspaceRow)) as cursor:
+        await cursor.execute(query, {"name": name})
+        return await cursor.fetchone()
 
 
 def _values(row: WorkspaceRow) -> dict[str, object]:
