@@ -16,6 +16,8 @@ from headrace_gateway.mlflow.table import ROUTES, Route
 _SLOW: Final = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
 _MEANT: Final = ("INVALID_STATE", "is not an Active stage")
 """What MLflow answers with 500, and its clients know so."""
+_IN_QUERY: Final = ("run_id", "path", "artifact_file_path", "name", "version")
+"""What handlers that take the HTTP request as it is look for."""
 
 texts = st.one_of(
     st.text(max_size=20),
@@ -50,13 +52,15 @@ def known(servers: dict[Name, Rest]) -> dict[str, str]:
     """Things that are there, so that a request gets further than its ids."""
     rest = servers["headrace"]
     experiment_id = rest.experiment()
+    run_id = rest.run(experiment_id)
     model = rest.model()
     events = [{"entity": "MODEL_VERSION", "action": "CREATED"}]
     hook = rest.post("webhooks", name="hook", url="https://receiver.invalid/", events=events)
     webhook_id = hook["webhook"]["webhook_id"]
     return {
         "experiment_id": experiment_id,
-        "run_id": rest.run(experiment_id),
+        "run_id": run_id,
+        "folder": f"{experiment_id}/{run_id}/artifacts",
         "model_id": str(rest.post("logged-models", experiment_id=experiment_id, name="m")["model"]["info"]["model_id"]),
         "name": model,
         "version": rest.version(model),
@@ -69,7 +73,7 @@ def known(servers: dict[Name, Rest]) -> dict[str, str]:
 def test_no_request_makes_a_failure(route: Route, servers: dict[Name, Rest], known: dict[str, str]) -> None:
     rest = servers["headrace"]
     kind = typing.get_type_hints(route.handler)["request"]
-    fields = kind.__struct_fields__ if issubclass(kind, wire.Request) else ("run_id", "path", "artifact_file_path")
+    fields = kind.__struct_fields__ if issubclass(kind, wire.Request) else _IN_QUERY
     values = {name: st.one_of(st.just(known[name]), shaped(name)) if name in known else shaped(name) for name in fields}
 
     @settings(max_examples=25, deadline=None, suppress_health_check=_SLOW, derandomize=True, database=None)
@@ -97,9 +101,9 @@ def test_no_request_makes_a_failure(route: Route, servers: dict[Name, Rest], kno
 def shaped(name: str) -> st.SearchStrategy[Any]:
     """Values that are more often of the field's form than chance would make them."""
     entry = st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(("key", "value", "timestamp", "step", "model_id"), scalars)
+        {}, optional=dict.fromkeys(("key", "value", "timestamp", "step", "model_id", "part_number", "etag"), scalars)
     )
-    if name in {"tags", "params", "metrics", "models", "datasets", "order_by"}:
+    if name in {"tags", "params", "metrics", "models", "datasets", "order_by", "parts"}:
         return st.one_of(anything, st.lists(entry, max_size=3), st.lists(texts, max_size=3))
     return st.one_of(anything, texts)
 
