@@ -101,6 +101,15 @@ def status(code: int, body: bytes = b"", **headers: str) -> Respond:
     return respond
 
 
+def hanging(over: threading.Event) -> Respond:
+    """Says nothing until it is over."""
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        over.wait(WAIT_S)
+
+    return respond
+
+
 @contextmanager
 def receiving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """A receiver as long as this lasts."""

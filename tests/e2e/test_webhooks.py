@@ -11,7 +11,7 @@ import pytest
 import headrace as hr
 from fix_bus import until
 from fix_platform import Platform
-from fix_webhooks import WAIT_S, receiving, status
+from fix_webhooks import hanging, receiving, status
 
 
 def make_model(platform: Platform, name: str) -> None:
@@ -51,7 +51,7 @@ def test_a_delivery_that_is_not_over_when_the_registry_is_killed(platform: Platf
         hr.connect(platform.uri) as client,
         psycopg.connect(platform.environ["HEADRACE_DATABASE"], autocommit=True) as conn,
     ):
-        receiver.answers.append(status(503, retry_after="1") if noted else lambda _: over.wait(WAIT_S) and None)
+        receiver.answers.append(status(503, retry_after="1") if noted else hanging(over))
         hook = client.webhooks.create("waits", receiver.url(), ["registered_model.created"])
         make_model(platform, f"waits-{secrets.token_hex(4)}")
         receiver.wait(1)

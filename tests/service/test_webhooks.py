@@ -8,7 +8,7 @@ from contextlib import closing
 from fix_bus import collect
 from fix_hooks import ALL, Hooks, hooks, refused, wait
 from fix_services import as_tenant
-from fix_webhooks import WAIT_S, receiving, status
+from fix_webhooks import WAIT_S, hanging, receiving, status
 from headrace.api.registry.v1 import registry_service_pb2, webhook_pb2
 from headrace.api.registry.v1 import webhook_service_pb2 as pb
 from headrace_kit.bus import Record
@@ -179,7 +179,7 @@ async def test_what_was_under_way_is_sent_again_after_a_restart(database: str) -
     """The first process breaks it off when it is told to stop, and it is due again at once."""
     release = threading.Event()
     with receiving() as receiver:
-        receiver.answers.append(lambda _: release.wait(WAIT_S) and None)
+        receiver.answers.append(hanging(release))
         async with hooks(database) as h:
             await h.make(receiver)
             await h.model("wine")
@@ -194,7 +194,7 @@ async def test_what_was_under_way_is_sent_again_after_a_restart(database: str) -
 async def test_a_receiver_that_hangs_holds_nobody_up(database: str) -> None:
     release = threading.Event()
     with receiving() as slow, receiving() as quick:
-        slow.answers.extend([lambda _: release.wait(WAIT_S) and None] * 30)
+        slow.answers.extend([hanging(release)] * 30)
         async with hooks(database, webhook_threads=8) as h:
             for _ in range(3):  # together they may take half of the threads
                 await h.make(slow)

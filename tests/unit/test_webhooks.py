@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_webhooks import Received, receiving
+from fix_webhooks import Received, hanging, receiving
 from headrace_registry.webhooks import courier, payloads, rules
 from headrace_registry.webhooks.addresses import is_public, may_reach, networks
 from headrace_registry.webhooks.courier import Courier, judged, pause, retry_after
@@ -184,7 +184,7 @@ def test_what_is_under_way_can_be_broken_off() -> None:
     poster = Poster(ANYWHERE, timeout_s=60)
     hangs = threading.Event()
     with receiving() as receiver:
-        receiver.answers.append(lambda _: hangs.wait(30) and None)
+        receiver.answers.append(hanging(hangs))
         breaker = threading.Thread(target=lambda: (receiver.wait(1), poster.abort()))
         breaker.start()
         outcome = Courier(poster.post, Seal("k")).deliver("t", ID, receiver.url(), b"", ID, b"{}")
