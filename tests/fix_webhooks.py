@@ -53,7 +53,7 @@ class Received:
         return hmac.compare_digest(self.headers["X-MLflow-Signature"], f"v1,{mac}")
 
 
-Respond = Callable[[BaseHTTPRequestHandler], object]
+Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass
