@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -12,6 +11,7 @@ import grpc
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
+from headrace import artifacts as files_of
 from headrace.api.artifacts.v1 import artifact_service_pb2 as pb
 from headrace.api.artifacts.v1 import artifacts_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2
@@ -23,9 +23,6 @@ from headrace_gateway.mlflow.wire import Answer, Request, Text
 _PART_BYTES: Final = 1 << 20
 _PAGE: Final = 10_000
 _MOST_DECODINGS: Final = 5
-_PLACE: Final = re.compile(
-    r"(?:.*/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?"
-)
 
 
 class List(Request):
@@ -190,14 +187,13 @@ def safe(path: str) -> str:
 
 def place(path: str) -> Place:
     """What `<experiment>/<run>/artifacts/...` or `<experiment>/models/<model>/artifacts/...` names. Raises Failure."""
-    named = _PLACE.fullmatch(safe(path))
+    named = files_of.place(safe(path))
     if named is None:
         raise failures.absent(
             f"There is nothing at {path[:500]!r}: files belong to runs, <experiment id>/<run id>/artifacts/...,"
             " or to logged models, <experiment id>/models/<model id>/artifacts/..."
         )
-    owner = artifacts_pb2.Owner(model_id=named["model"]) if named["model"] else artifacts_pb2.Owner(run_id=named["run"])
-    return Place(owner, named["path"] or "")
+    return Place(files_of.owner_of(named.owner), named.path)
 
 
 async def _listed(calls: Calls, where: Place) -> list[Answer]:
