@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -123,9 +123,9 @@ class RunLogs:
         """In a forked child."""
         self._lock = threading.RLock()
 
-    def add(self, run_id: str, items: list[Any], client: Client) -> bool:
-        """As `RunLog.add`."""
-        log = self._logs.get(run_id) or self._opened(run_id, client)
+    def add(self, run_id: str, items: list[Any], client: Callable[[], Client]) -> bool:
+        """As `RunLog.add`. The client is asked for with the first points of a run."""
+        log = self._logs.get(run_id) or self._opened(run_id, client())
         if log is None:
             return False
         if log.add(items):

@@ -11,8 +11,10 @@ from typing import Any, Final
 from mlflow.entities import Metric, Param, Run, RunInfo, RunStatus, RunTag
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.tracking.rest_store import RestStore
+from mlflow.utils.async_logging.run_operations import RunOperations
 from typing_extensions import override
 
+from headrace.client import Client
 from headrace_mlflow.failures import as_mlflow
 from headrace_mlflow.logs import RunLogs, fields
 from headrace_mlflow.server import client, gateway, host_creds
@@ -49,6 +51,17 @@ class TrackingStore(RestStore):
             super().log_batch(run_id, [], params, tags)
         if not self._streamed(run_id, metrics):
             super().log_batch(run_id, metrics, [], [])
+
+    @override
+    def log_batch_async(
+        self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
+    ) -> RunOperations:
+        """Metrics are on their way when this returns, not in a queue that is lost with the program."""
+        if metrics and self._streamed(run_id, metrics):
+            metrics = []
+            if not params and not tags:
+                return RunOperations([])
+        return super().log_batch_async(run_id, metrics, params, tags)
 
     @override
     def get_run(self, run_id: str) -> Run:
@@ -95,9 +108,12 @@ class TrackingStore(RestStore):
         items = fields(metrics)
         if items is None:
             return False
-        self._validate_workspace_support_if_specified()  # as before each call by REST
         with as_mlflow():
-            return self._logs.add(run_id, items, client(self._uri))
+            return self._logs.add(run_id, items, self._client)
+
+    def _client(self) -> Client:
+        self._validate_workspace_support_if_specified()  # as before each call by REST
+        return client(self._uri)
 
     def _see(self, run_ids: Sequence[str] | None = None) -> None:
         with as_mlflow():
