@@ -18,6 +18,7 @@ _PARTS: Final = (
     "serving",
     "autologging",
     "boosting",
+    "gradients",
     "system_metrics",
     "evaluation",
     "projects",
