@@ -54,9 +54,10 @@ class RunLog:
         self.client: Final = client
         self.unseen = False
         """Whether something was logged that may not be visible yet."""
+        self.ended = False
+        """Whether it takes no more points."""
         self._producer = client.producer(run_id, self._leave)
         self._stands = False  # the server has taken a point of this run
-        self._ended = False
         self._lock = threading.Lock()
         forks.watch(self)
 
@@ -72,7 +73,7 @@ class RunLog:
         """
         producer = self._producer
         with self._lock:
-            if self._ended:
+            if self.ended:
                 return False
             queued = producer.queue.items
             queued.extend(items)
@@ -85,7 +86,7 @@ class RunLog:
                     self._stands = True
             except errors.LASTING:
                 if producer.refusal is not None:
-                    self._ended = True
+                    self.ended = True
                     with suppress(errors.HeadraceError):  # the same again
                         producer.close(0)
                 return False
@@ -94,17 +95,16 @@ class RunLog:
     def flush(self, timeout_s: float) -> Sequence[Position]:
         """Waits until all is durable; where it stands. Raises as the producer's."""
         self.unseen = False
-        try:
-            return self._producer.flush(timeout_s)
-        except BaseException:
-            self.unseen = True
-            raise
+        return self._producer.flush(timeout_s)
 
     def close(self, timeout_s: float) -> None:
         """No more points; what is not acknowledged by then is left in the spool, and told. Raises as the producer's."""
         with self._lock:
-            self._ended = True
-        self._producer.close(timeout_s)
+            self.ended = True
+        try:
+            self._producer.close(timeout_s)
+        finally:
+            self.unseen = False  # nothing is left to wait for
 
     def _leave(self, timeout_s: float) -> None:
         """The program is over; the run goes on until somebody ends it."""
@@ -130,19 +130,17 @@ class RunLogs:
             return False
         if log.add(items):
             return True
-        with self._lock:
-            self._logs.pop(run_id, None)
+        if log.ended:
+            self._forget(log)
         return False
 
     def see(self, run_ids: Iterable[str] | None = None) -> None:
         """Waits until everything logged before is visible, of these runs or of all. Raises HeadraceError."""
-        logs = (
-            list(self._logs.values()) if run_ids is None else [self._logs[id_] for id_ in run_ids if id_ in self._logs]
-        )
-        unseen = [log for log in logs if log.unseen]
+        logs = list(self._logs.values()) if run_ids is None else [self._logs.get(run_id) for run_id in run_ids]
         by_client: dict[Client, list[RunLog]] = {}
-        for log in unseen:
-            by_client.setdefault(log.client, []).append(log)
+        for log in logs:
+            if log is not None and log.unseen:
+                by_client.setdefault(log.client, []).append(log)
         for client, of_client in by_client.items():
             self._see(client, of_client)
 
@@ -155,29 +153,41 @@ class RunLogs:
             log = self._logs.pop(run_id, None)
         if log is None:
             return
-        try:
+        with suppress(errors.TimedOut, errors.Unavailable):
             if log.unseen:
                 self._see(log.client, [log])
-            log.close(END_S)
-        except (errors.TimedOut, errors.Unavailable):
-            log.close(0)
+        with suppress(errors.TimedOut, errors.Unavailable):
+            log.close(0 if log.unseen else END_S)
 
     def _see(self, client: Client, logs: Sequence[RunLog]) -> None:
+        """One read that waits for the last points of all these runs."""
         until = time.monotonic() + END_S
         highest: dict[int, int] = {}
-        for log in logs:
-            try:
-                positions = log.flush(max(0.0, until - time.monotonic()))
-            except errors.LASTING:
-                with self._lock:
-                    self._logs.pop(log.run_id, None)
-                raise
-            for position in positions:
-                highest[position.partition] = max(position.offset, highest.get(position.partition, -1))
-        if highest:
+        try:
+            for log in logs:
+                for position in self._durable(log, until):
+                    highest[position.partition] = max(position.offset, highest.get(position.partition, -1))
             at_least = [Position(partition=partition, offset=offset) for partition, offset in highest.items()]
             request = GetRunRequest(run_id=logs[0].run_id, at_least=at_least)
             client.connection.call(lambda c: c.tracking.GetRun, request, timeout_s=max(1.0, until - time.monotonic()))
+        except BaseException:
+            for log in logs:
+                log.unseen = not log.ended
+            raise
+
+    def _durable(self, log: RunLog, until: float) -> Sequence[Position]:
+        try:
+            return log.flush(max(0.0, until - time.monotonic()))
+        except errors.LASTING:
+            self._forget(log)
+            with suppress(errors.HeadraceError):  # the same again
+                log.close(0)
+            raise
+
+    def _forget(self, log: RunLog) -> None:
+        with self._lock:
+            if self._logs.get(log.run_id) is log:
+                del self._logs[log.run_id]
 
     def _opened(self, run_id: str, client: Client) -> RunLog | None:
         """A new log; None for a run that cannot be written, and once the program is over, when no thread can be started."""

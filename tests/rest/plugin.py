@@ -203,7 +203,7 @@ def streams() -> None:
 def tokens(token: str) -> None:
     """Every way in which MLflow's users give a token, and Headrace's own; without one, its tenant's run is not there."""
     names = ("MLFLOW_TRACKING_TOKEN", "HEADRACE_TOKEN", "MLFLOW_TRACKING_PASSWORD")
-    client = MlflowClient()
+    client, quiet = MlflowClient(), ""
     for name in names:
         os.environ[name] = token
         os.environ["MLFLOW_TRACKING_USERNAME"] = "me" if name.endswith("PASSWORD") else ""
