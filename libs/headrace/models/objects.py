@@ -6,7 +6,6 @@ from typing import Any, Final, TypeVar
 
 import cloudpickle
 import pandas as pd
-import skops.io
 
 from headrace.models import code
 from headrace.models.errors import ModelFormatError, ModelNotAllowed
@@ -57,6 +56,8 @@ def of_frame(predict: Callable[[Any], Any], *, named: bool) -> Callable[[pd.Data
 
 
 def _built(file: Path, recorded: frozenset[str], accepted: frozenset[str]) -> Any:
+    import skops.io  # noqa: PLC0415 - scikit-learn comes along, a second that pickles and boosters do without
+
     untrusted = skops.io.get_untrusted_types(file=file)
     hidden = sorted(set(untrusted) - recorded)
     if hidden:
