@@ -36,10 +36,17 @@ def workspace_store(workspace_uri: str) -> "RestWorkspaceStore":
     return workspace_store(workspace_uri)
 
 
-def artifact_repository(
-    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
-) -> "ArtifactRepository":
-    """Files at a URI of the scheme mlflow-artifacts: Headrace's where one tracks there, and MLflow's own elsewhere."""
-    from headrace_mlflow.artifacts import repository  # noqa: PLC0415 - the module says why
+def artifact_repository(artifact_uri: str, **uris: str | None) -> "ArtifactRepository":
+    """Files at a URI of the scheme mlflow-artifacts: Headrace's where one tracks there.
 
-    return repository(artifact_uri, tracking_uri, registry_uri)
+    Elsewhere MLflow's own, made as any version of MLflow makes it: those who only have Headrace installed notice nothing.
+    """
+    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository  # noqa: PLC0415 - the module says why
+    from mlflow.tracking import get_tracking_uri  # noqa: PLC0415 - as above
+
+    tracking_uri = uris.get("tracking_uri") or get_tracking_uri()
+    if not tracking_uri.startswith(("headrace://", "headraces://")):
+        return MlflowArtifactsRepository(artifact_uri, **uris)
+    from headrace_mlflow.artifacts import repository  # noqa: PLC0415 - as above
+
+    return repository(artifact_uri, tracking_uri, uris.get("registry_uri"))

@@ -9,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
-from mlflow.tracking._tracking_service.utils import get_tracking_uri
 from mlflow.utils.rest_utils import MlflowHostCreds
 from typing_extensions import override
 
@@ -17,25 +16,21 @@ from headrace.artifacts import Place, join, place
 from headrace.client import Client
 from headrace.records import Artifact
 from headrace_mlflow.failures import as_mlflow
-from headrace_mlflow.server import client, gateway, host_creds, is_ours
+from headrace_mlflow.server import client, gateway, host_creds
 
 
-def repository(artifact_uri: str, tracking_uri: str | None, registry_uri: str | None) -> ArtifactRepository:
-    """The files at a URI of the scheme mlflow-artifacts.
+def repository(artifact_uri: str, tracking_uri: str, registry_uri: str | None) -> ArtifactRepository:
+    """The files at a URI of the scheme mlflow-artifacts: by the artifact service where they are of a run or logged model.
 
-    Those of a run or logged model of a Headrace by its artifact service, what else lies there by the gateway; those
-    of any other server by MLflow's own repository.
+    What else lies at this Headrace by its gateway; and by MLflow's own repository where the URI names another server.
     """
-    uri = tracking_uri or get_tracking_uri()
-    if not is_ours(uri):
-        return MlflowArtifactsRepository(artifact_uri, tracking_uri, registry_uri)
     named = urlsplit(artifact_uri)
-    if named.netloc:  # another server's
-        return MlflowArtifactsRepository(artifact_uri, gateway(uri), registry_uri)
+    if named.netloc:
+        return MlflowArtifactsRepository(artifact_uri, gateway(tracking_uri), registry_uri)
     at = place(unquote(named.path))
     if at is None:
-        return _AtGateway(artifact_uri, uri, registry_uri)
-    return OwnedFiles(artifact_uri, uri, registry_uri, at=at)
+        return _AtGateway(artifact_uri, tracking_uri, registry_uri)
+    return OwnedFiles(artifact_uri, tracking_uri, registry_uri, at=at)
 
 
 class OwnedFiles(ArtifactRepository):

@@ -19,11 +19,6 @@ SCHEMES: Final[Mapping[str, str]] = {"headrace": "http", "headraces": "https"}
 """Scheme of the URI → scheme of the gateway."""
 
 
-def is_ours(uri: str) -> bool:
-    """Whether the URI names a Headrace."""
-    return urlsplit(uri).scheme in SCHEMES
-
-
 def gateway(uri: str) -> str:
     """The gateway's address. Raises MlflowException for a URI that names no host."""
     parts = urlsplit(uri)

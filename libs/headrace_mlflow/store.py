@@ -35,7 +35,7 @@ class TrackingStore(RestStore):
 
     @override
     def log_metric(self, run_id: str, metric: Metric) -> None:
-        if not self._streamed(run_id, [metric]):
+        if not self._streamed(run_id, fields([metric])):
             super().log_metric(run_id, metric)
 
     @override
@@ -44,12 +44,13 @@ class TrackingStore(RestStore):
     ) -> None:
         together = len(metrics) + len(params) + len(tags)
         too_large = together > MOST_METRICS or max(len(params), len(tags)) > _MOST_OTHERS
-        if not metrics or too_large or fields(metrics) is None:
+        items = None if too_large else fields(metrics)
+        if not items:
             super().log_batch(run_id, metrics, params, tags)
             return
         if params or tags:
             super().log_batch(run_id, [], params, tags)
-        if not self._streamed(run_id, metrics):
+        if not self._streamed(run_id, items):
             super().log_batch(run_id, metrics, [], [])
 
     @override
@@ -57,7 +58,7 @@ class TrackingStore(RestStore):
         self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
     ) -> RunOperations:
         """Metrics are on their way when this returns, not in a queue that is lost with the program."""
-        if metrics and self._streamed(run_id, metrics):
+        if metrics and self._streamed(run_id, fields(metrics)):
             metrics = []
             if not params and not tags:
                 return RunOperations([])
@@ -103,9 +104,8 @@ class TrackingStore(RestStore):
         super().flush_async_logging()
         self._see()
 
-    def _streamed(self, run_id: str, metrics: Sequence[Metric]) -> bool:
+    def _streamed(self, run_id: str, items: list[Any] | None) -> bool:
         """Whether the points are on their way; else REST takes them, or says why not."""
-        items = fields(metrics)
         if items is None:
             return False
         with as_mlflow():
