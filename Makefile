@@ -1,6 +1,6 @@
 # Headrace. `make demo` and `make test` are all that a new machine needs; `make help` tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-docker check lint types contracts protos protos-check sizes bench bench-long faults clean
+.PHONY: help demo up test test-docker test-frameworks check lint types contracts protos protos-check sizes bench bench-long faults clean
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,10 +24,13 @@ JOBS ?= 2
 
 test: .venv/ready ## all tests, on real PostgreSQL, Kafka and MinIO; JOBS=2 at the same time
 	@$(BIN)/python -m headrace_kit.testing.backends install
-	$(SHORT_JAVA) $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "not docker and not faults"
+	$(SHORT_JAVA) $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "not docker and not faults and not frameworks"
 
 test-docker: .venv/ready ## the tests that need a Docker engine: testcontainers and the Headrace image
 	$(BIN)/pytest -m docker
+
+test-frameworks: .venv/ready ## MLflow's client with PyTorch, Lightning and Keras; once on a machine, 3 GB are fetched
+	$(BIN)/pytest -m frameworks
 
 check: lint types contracts protos-check sizes ## everything that is checked without running it
 

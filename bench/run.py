@@ -23,7 +23,7 @@ from rig.figures import Figure
 from rig.lab import Lab, Scale
 from rig.processes import BENCH, Failed
 
-ROWS: Final = ("rates", "streams", "cost", "latency", "storage", "history", "chart", "search", "rest")
+ROWS: Final = ("rates", "streams", "cost", "latency", "storage", "history", "chart", "search", "rest", "plugin")
 LONG: Final = ("growth",)
 _MARKS: Final = ("<!-- table -->", "<!-- end of table -->")
 

@@ -3,11 +3,12 @@
 import hashlib
 import mimetypes
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import grpc
 
@@ -22,6 +23,9 @@ from headrace.records import Artifact
 _PART_BYTES: Final = 512 << 10
 _BASE_S: Final = 60.0
 _SECONDS_PER_MIB: Final = 4.0  # a line slower than 256 KiB/s is taken for a dead one
+_PLACE: Final = re.compile(
+    r"(?:.*/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?"
+)
 
 
 class Artifacts:
@@ -55,6 +59,21 @@ class Artifacts:
         """The files of an owner below a folder, in order of path."""
         return tuple(Artifact.of(each) for each in self._pages(owner, folder))
 
+    def list_folder(self, owner: str, folder: str = "") -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
+        """What lies directly in a folder: its files, and the paths of its folders."""
+        request = wire.ListArtifactsRequest(owner=owner_of(owner), folder=folder, shallow=True)
+        pages = tuple(self._connection.pages(lambda c: c.artifacts.ListArtifacts, request))
+        files = tuple(Artifact.of(each) for page in pages for each in page.artifacts)
+        return files, tuple(folder for page in pages for folder in page.folders)
+
+    def get(self, owner: str, path: str) -> Artifact:
+        """One file. Raises NotFound."""
+        return Artifact.of(self._get(owner, path))
+
+    def download_file(self, owner: str, path: str, target: Path) -> None:
+        """Fetches one file to a place, where it appears only whole and with its digest right. Raises as `download`."""
+        self._fetch(self._get(owner, path), target)
+
     def download(self, owner: str, path: str = "", to: str | os.PathLike[str] | None = None) -> Path:
         """Fetches one file, or all below a folder (all there are, for an empty path), into the folder `to`.
 
@@ -65,8 +84,7 @@ class Artifacts:
         root = Path(to) if to is not None else Path(tempfile.mkdtemp(prefix="headrace-"))
         found = [*self._pages(owner, path)]
         if path and not found:
-            request = wire.GetArtifactRequest(path=wire.ArtifactPath(owner=owner_of(owner), path=path))
-            found = [self._connection.call(lambda c: c.artifacts.GetArtifact, request).artifact]
+            found = [self._get(owner, path)]
         for artifact in found:
             self._fetch(artifact, inside(root, artifact.path))
         root.mkdir(parents=True, exist_ok=True)
@@ -76,6 +94,10 @@ class Artifacts:
         """Deletes one file."""
         request = wire.DeleteArtifactRequest(artifact_id=artifact.id)
         self._connection.call(lambda c: c.artifacts.DeleteArtifact, request, again=False)
+
+    def _get(self, owner: str, path: str) -> ArtifactMessage:
+        request = wire.GetArtifactRequest(path=wire.ArtifactPath(owner=owner_of(owner), path=path))
+        return self._connection.call(lambda c: c.artifacts.GetArtifact, request).artifact
 
     def _pages(self, owner: str, folder: str) -> Iterator[ArtifactMessage]:
         request = wire.ListArtifactsRequest(owner=owner_of(owner), folder=folder)
@@ -159,6 +181,20 @@ class _Upload:
             raise
         trailer = wire.UploadTrailer(size_bytes=self.size, sha256=self.sha256.digest())
         yield wire.UploadArtifactRequest(trailer=trailer)
+
+
+class Place(NamedTuple):
+    """A file or folder, or all that its owner has."""
+
+    owner: str
+    path: str
+    """Below the owner; empty for all of it."""
+
+
+def place(path: str) -> Place | None:
+    """What a path of MLflow's artifact proxy names: `<experiment>/<run>/artifacts/...`, or `models/<model>` in place of the run."""
+    named = _PLACE.fullmatch(path)
+    return None if named is None else Place(named["model"] or named["run"], named["path"] or "")
 
 
 def owner_of(owner: str) -> Owner:

@@ -3,7 +3,7 @@
 import logging
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from headrace.connection import Connection
 from headrace.default import of_default
 from headrace.deployments import Deployments
 from headrace.events import Events
+from headrace.ingest.producer import Producer
 from headrace.ingest.sender import Sender
 from headrace.ingest.settings import IngestSettings
 from headrace.offline.choice import Offline, chosen
@@ -304,6 +305,10 @@ class Client:
         """
         ids = [self.get_experiment(each).id for each in experiments]
         return purging.purge(self.connection, older_than, runs, ids, dry_run=dry_run)
+
+    def producer(self, run_id: str, on_leave: Callable[[float], None]) -> Producer:
+        """The metric path of a run that others begin and end; `on_leave(timeout_s)` is called when the program is over."""
+        return Producer(run_id, self.connection, self._sender, self._settings, on_leave)
 
     def close(self) -> None:
         """Closes the connections. Runs under way are to be ended before."""

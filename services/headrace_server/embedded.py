@@ -16,6 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import conninfo
 
+from headrace.models.code import SETTING
 from headrace_kit import config, migrate, telemetry
 from headrace_kit.auth import NoIdentity
 from headrace_kit.bus.choose import ensure_all_topics
@@ -104,6 +105,8 @@ def _check_address(options: Options, database: str) -> None:
 def _values(options: Options, database: str) -> dict[str, Any]:
     """Settings of all services; what the environment says of anything else stays."""
     grpc = f"{options.host}:{options.grpc_port or _free_port(options.host)}"
+    # Whoever runs it here wrote the models, too.
+    code = {} if SETTING in os.environ else {"allow_model_code": config.is_loopback(options.host)}
     return {
         "listen": grpc,
         "database": database,
@@ -116,7 +119,7 @@ def _values(options: Options, database: str) -> dict[str, Any]:
         "blobs_dir": options.data_dir / "artifacts",
         "archive_dir": options.data_dir / "metrics",
         "work_dir": options.data_dir / "deployments",
-        "allow_model_code": config.is_loopback(options.host),  # whoever runs it here wrote the models, too
+        **code,
         **dict.fromkeys(services.NAMES[:-1], grpc),
     }
 

@@ -348,6 +348,29 @@ def boosting() -> None:
 
 
 @part
+def gradients() -> None:
+    """XGBoost's autologging, and the model it logged, loaded by an alias."""
+    import xgboost
+
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    name, data = f"trees-{MARK}", xgboost.DMatrix(x, label=y)
+    mlflow.xgboost.autolog(registered_model_name=name)
+    try:
+        config = {"objective": "multi:softprob", "num_class": 3}
+        with mlflow.start_run() as run:
+            booster = xgboost.train(config, data, num_boost_round=5, evals=[(data, "train")])
+    finally:
+        mlflow.xgboost.autolog(disable=True)
+    client = MlflowClient()
+    assert client.get_run(run.info.run_id).data.params["objective"] == "multi:softprob"
+    assert [one.step for one in client.get_metric_history(run.info.run_id, "train-mlogloss")] == list(range(5))
+    client.set_registered_model_alias(name, "best", 1)
+    loaded = mlflow.xgboost.load_model(f"models:/{name}@best")
+    assert (loaded.predict(xgboost.DMatrix(x)) == booster.predict(data)).all()
+    assert (mlflow.pyfunc.load_model(f"models:/{name}@best").predict(x) == booster.predict(data)).all()
+
+
+@part
 def system_metrics() -> None:
     """The machine's metrics, sampled beside a run."""
     mlflow.set_system_metrics_sampling_interval(0.2)

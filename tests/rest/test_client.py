@@ -20,6 +20,7 @@ _PARTS: Final = (
     "serving",
     "autologging",
     "boosting",
+    "gradients",
     "system_metrics",
     "evaluation",
     "webhooks",

@@ -31,8 +31,8 @@ _JDK: Final = packages.Tool(
 
 def _build(folder: Path) -> None:
     (folder / "pom.xml").write_text(_POM)
-    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
-    command = ["mvn", "--batch-mode", "--quiet", "--file", str(folder / "pom.xml"), f"{plugin}:copy-dependencies"]
+    copy = f"{packages.MAVEN_DEPENDENCY_PLUGIN}:copy-dependencies"
+    command = ["mvn", "--batch-mode", "--quiet", "--file", str(folder / "pom.xml"), copy]
     subprocess.run([*command, f"-DoutputDirectory={folder / 'libs'}"], check=True)
 
 

@@ -16,6 +16,7 @@ HEAVY = (
     "psutil",
     "pynvml",
     "sklearn",
+    "mlflow",
     "yaml",
     "psycopg",
     "aiohttp",

@@ -42,7 +42,7 @@ def test_reads_what_mlflow_writes_and_writes_it_alike() -> None:
         ('[{"type": "complex", "name": "a"}]', r"inputs\[0\].type: must be one of boolean, .*got 'complex'"),
         ('[{"type": "long", "name": 7}]', r"inputs\[0\].name: must be text"),
         ('[{"type": "long", "name": "a"}, {"type": "long"}]', "all named differently or all unnamed"),
-        ('[{"type": "tensor", "tensor-spec": {"dtype": "f", "shape": [-1, 2]}}]', "tensors are not supported"),
+        ('[{"type": "tensor", "tensor-spec": {"dtype": "f", "shape": [-1, 2]}}]', "only one of rows of numbers"),
     ],
 )
 def test_what_is_no_signature_is_named(inputs: str | None, said: str) -> None:

@@ -131,6 +131,11 @@ class Producer:
             self._to_raise = errors.InvalidRequest(why)
             self.mark = ALWAYS
 
+    @property
+    def refusal(self) -> errors.HeadraceError | None:
+        """Why the server takes no more points of this run; None while it does."""
+        return self._error
+
     def flush(self, timeout_s: float) -> tuple[Position, ...]:
         """Waits until every point logged before is durable; answers where they stand.
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 import cloudpickle
 import pandas as pd
 
-from headrace.models.errors import ModelFormatError, ModelNotAllowed
+from headrace.models import code, objects
+from headrace.models.errors import ModelFormatError
 from headrace.models.mlmodel import file_in
 
 FIELD: Final = "callable"
-SETTING: Final = "HEADRACE_ALLOW_MODEL_CODE"
 _PICKLE: Final = "model.pkl"
 _SOURCE: Final = "model.py"
 _FUNCTION: Final = "predict"
@@ -39,23 +39,12 @@ def load(folder: Path, fields: Mapping[str, Any], *, allow_code: bool) -> Predic
     if form not in {"cloudpickle", "code"}:
         raise ModelFormatError(f"flavors.python_function.callable.format: must be cloudpickle or code, got {form!r}")
     file = file_in(folder, fields.get("file"), "flavors.python_function.callable.file")
-    if not allow_code:
-        raise ModelNotAllowed(
-            f"this model is a Python callable ({form}), and loading it runs its code; where you trust who made it,"
-            f" set {SETTING}=true (in Python: load(folder, allow_code=True)), or save the model in a safe flavor"
-        )
-    try:
-        return cloudpickle_load(file) if form == "cloudpickle" else source(file)
-    except ModelFormatError:
-        raise
-    except Exception as error:
-        raise ModelFormatError(f"{file.name} cannot be loaded: {type(error).__name__}: {error}") from error
+    code.needed(f"this model is a Python callable ({form})", allowed=allow_code)
+    return objects.guarded(file, lambda: _unpickled(file) if form == "cloudpickle" else source(file))
 
 
-def cloudpickle_load(file: Path) -> Predict:
-    """Unpickles; runs whatever the file says."""
-    with file.open("rb") as stream:
-        function = cloudpickle.load(stream)
+def _unpickled(file: Path) -> Predict:
+    function = objects.unpickled(file)
     if not callable(function):
         raise ModelFormatError(f"{file.name} holds {type(function).__name__}, which cannot be called")
     return function  # type: ignore[no-any-return] # whatever it is, it can be called

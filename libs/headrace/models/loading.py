@@ -1,16 +1,20 @@
 """Loading models."""
 
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
+from headrace.models import by_mlflow, code
 from headrace.models.errors import ModelFormatError
 from headrace.models.frames import as_frame
-from headrace.models.mlmodel import MlModel
+from headrace.models.mlmodel import MlModel, folder_in
 from headrace.models.signature import Signature
+
+BOOSTERS: Final = ("xgboost", "lightgbm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +40,43 @@ def load(folder: Path, *, allow_code: bool = False, trusted_types: Collection[st
     Raises ModelNotAllowed where one of the two is needed, ModelFormatError where the folder holds no model we know.
     """
     described = MlModel.read(folder)
-    function = described.flavors.get("python_function", {})
-    if "sklearn" in described.flavors:
-        from headrace.models import sklearn_flavor  # noqa: PLC0415 - a second of import that callables do without
-
-        predict_fn = str(function.get("predict_fn", "predict"))
-        flavor, call = (
-            sklearn_flavor.NAME,
-            sklearn_flavor.load(folder, described.flavors[sklearn_flavor.NAME], predict_fn, trusted_types),
-        )
-    elif isinstance(function.get("callable"), dict):
-        from headrace.models import callable_flavor  # noqa: PLC0415 - as above
-
-        flavor, call = "python_function", callable_flavor.load(folder, function["callable"], allow_code=allow_code)
-    else:
-        raise ModelFormatError(
-            f"MLmodel: none of its flavors ({', '.join(described.flavors) or 'none'}) can be loaded;"
-            " sklearn and Headrace's own python_function can"
-        )
+    flavor, call = _loaded(folder, described.flavors, allow_code, trusted_types)
     return LoadedModel(described.signature, described.model_uuid, flavor, call)
+
+
+def _loaded(
+    folder: Path, flavors: Mapping[str, Mapping[str, Any]], allow_code: bool, trusted_types: Collection[str]
+) -> tuple[str, Callable[[pd.DataFrame], Any]]:
+    """The flavor and its prediction. Modules of flavors are imported here: each takes a second that others do without."""
+    function = flavors.get("python_function", {})
+    if "sklearn" in flavors:
+        from headrace.models import sklearn_flavor  # noqa: PLC0415 - as said above
+
+        fields = flavors["sklearn"]
+        _import_from(folder, fields, allow_code)
+        predict_fn = str(function.get("predict_fn", "predict"))
+        call = sklearn_flavor.load(folder, fields, predict_fn, trusted_types, allow_code=allow_code)
+        return sklearn_flavor.NAME, call
+    for name in BOOSTERS:
+        if name in flavors:
+            from headrace.models import boosters  # noqa: PLC0415 - as said above
+
+            _import_from(folder, flavors[name], allow_code)
+            return name, boosters.load(name, folder, flavors[name], trusted_types, allow_code=allow_code)
+    if isinstance(function.get("callable"), dict):
+        from headrace.models import callable_flavor  # noqa: PLC0415 - as said above
+
+        return "python_function", callable_flavor.load(folder, function["callable"], allow_code=allow_code)
+    if loader := function.get("loader_module"):
+        return "python_function", by_mlflow.load(folder, str(loader), allow_code=allow_code)
+    raise ModelFormatError(
+        f"MLmodel: none of its flavors ({', '.join(flavors) or 'none'}) can be loaded;"
+        f" sklearn, {', '.join(BOOSTERS)} and python_function can"
+    )
+
+
+def _import_from(folder: Path, fields: Mapping[str, Any], allow_code: bool) -> None:
+    """Lets Python find the modules that were logged with the model (MLflow's `code_paths`)."""
+    if fields.get("code"):
+        code.needed("this model brings Python modules of its own", allowed=allow_code)
+        sys.path.insert(0, str(folder_in(folder, fields["code"], "code")))

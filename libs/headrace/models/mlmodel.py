@@ -87,6 +87,14 @@ def file_in(folder: Path, name: object, field_name: str) -> Path:
     return path
 
 
+def folder_in(folder: Path, name: object, field_name: str) -> Path:
+    """As `file_in`, a folder."""
+    path = (folder / str(name)).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_dir():
+        raise ModelFormatError(f"{FILE}: {field_name} names {name!r}, which is no folder of this model")
+    return path
+
+
 def new_folder(folder: Path) -> None:
     """Makes the folder; FileExistsError when something is in it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,13 @@ ColumnType = Literal["boolean", "integer", "long", "float", "double", "string", 
 """integer and long are 32 and 64 bits wide, float and double too."""
 
 _TYPES: Final = frozenset(get_args(ColumnType))
+_OF_ARRAYS: Final[Mapping[str, ColumnType]] = {
+    "bool": "boolean",
+    "int32": "integer",
+    "int64": "long",
+    "float32": "float",
+    "float64": "double",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +80,23 @@ class Signature:
     def from_dict(cls, fields: Mapping[str, Any]) -> "Signature":
         """The inverse of `to_dict`. Raises ModelFormatError naming the part that cannot be read."""
         inputs = _parse("inputs", fields.get("inputs"))
+        if len(inputs) == 1 and isinstance(inputs[0], Tensor):
+            inputs = _as_columns(inputs[0])
         outputs = None if fields.get("outputs") is None else _parse("outputs", fields["outputs"])
         columns = tuple(item for item in inputs if isinstance(item, Column))
         if len(columns) != len(inputs):
-            raise ModelFormatError("signature.inputs: tensors are not supported as inputs yet; save it with columns")
+            raise ModelFormatError(
+                "signature.inputs: of tensors, only one of rows of numbers is supported, shape (-1, n); save it with columns"
+            )
         return cls(columns, outputs)
+
+
+def _as_columns(tensor: Tensor) -> Outputs:
+    """Rows of numbers, as of an array that somebody trained on; the tensor itself where it is anything else."""
+    kind = _OF_ARRAYS.get(tensor.dtype)
+    if kind is None or len(tensor.shape) != 2 or tensor.shape[1] < 1:
+        return (tensor,)
+    return (Column(kind),) * tensor.shape[1]
 
 
 def _to_json(item: Column | Tensor) -> dict[str, Any]:

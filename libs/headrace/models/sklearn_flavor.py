@@ -1,4 +1,4 @@
-"""The flavor `sklearn`: estimators through skops, which builds only types that are trusted, and runs no code."""
+"""The flavor `sklearn`: estimators, saved through skops; loaded also as MLflow pickles them, where code is allowed."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any, Final
 import pandas as pd
 import skops.io
 
+from headrace.models import objects
 from headrace.models.errors import ModelFormatError, ModelNotAllowed
 from headrace.models.mlmodel import file_in
 
 NAME: Final = "sklearn"
-SETTING: Final = "HEADRACE_TRUSTED_MODEL_TYPES"
 _FILE: Final = "model.skops"
 _PREDICT_FNS: Final = (
     "predict",
@@ -36,7 +36,7 @@ def save(estimator: Any, folder: Path, trusted_types: Collection[str], predict_f
     if unknown:
         raise ModelNotAllowed(
             f"the model contains types that skops does not trust: {', '.join(unknown)}. Look at their code; then name"
-            f" them in trusted_types=, and in {SETTING} where the model is served"
+            f" them in trusted_types=, and in {objects.SETTING} where the model is served"
         )
     (folder / _FILE).write_bytes(data)
     return {
@@ -49,41 +49,17 @@ def save(estimator: Any, folder: Path, trusted_types: Collection[str], predict_f
 
 
 def load(
-    folder: Path, fields: Mapping[str, Any], predict_fn: str, trusted_types: Collection[str]
+    folder: Path, fields: Mapping[str, Any], predict_fn: str, trusted_types: Collection[str], *, allow_code: bool
 ) -> Callable[[pd.DataFrame], Any]:
-    """The estimator's prediction. Types that skops does not trust must be recorded in MLmodel and be in `trusted_types`."""
-    form = fields.get("serialization_format")
-    if form != "skops":
-        raise ModelFormatError(f"flavors.sklearn.serialization_format: must be skops, got {form!r}; save it with skops")
+    """The estimator's prediction. Raises as `objects.load`."""
     if predict_fn not in _PREDICT_FNS:
         raise ModelFormatError(f"flavors.python_function.predict_fn: must be one of {', '.join(_PREDICT_FNS)}")
     file = file_in(folder, fields.get("pickled_model"), "flavors.sklearn.pickled_model")
-    recorded = frozenset(fields.get("skops_trusted_types") or ())
-    try:
-        untrusted = skops.io.get_untrusted_types(file=file)
-        _check_types(untrusted, recorded, frozenset(trusted_types))
-        estimator = skops.io.load(file, trusted=list(untrusted))
-    except ModelNotAllowed:
-        raise
-    except Exception as error:
-        raise ModelFormatError(f"{file.name} cannot be loaded: {type(error).__name__}: {error}") from error
-    predict = getattr(estimator, predict_fn)
-    # Trained on a bare array, it would warn at every frame that it knows no names.
-    named = hasattr(estimator, "feature_names_in_")
-    return lambda frame: predict(frame if named else frame.to_numpy())
-
-
-def _check_types(untrusted: Collection[str], recorded: frozenset[str], accepted: frozenset[str]) -> None:
-    hidden = sorted(set(untrusted) - recorded)
-    if hidden:
-        raise ModelNotAllowed(
-            f"the file contains types that its MLmodel does not name: {', '.join(hidden)}; it was changed after saving"
-        )
-    refused = sorted(set(untrusted) - accepted)
-    if refused:
-        raise ModelNotAllowed(
-            f"the model contains types that skops does not trust: {', '.join(refused)}; if you do, name them in {SETTING}"
-        )
+    estimator = objects.load(file, fields, "flavors.sklearn", trusted_types, allow_code=allow_code)
+    predict = getattr(estimator, predict_fn, None)
+    if predict is None:
+        raise ModelFormatError(f"{file.name} holds {type(estimator).__name__}, which has no {predict_fn}")
+    return objects.of_frame(predict, named=hasattr(estimator, "feature_names_in_"))
 
 
 def _version() -> str:

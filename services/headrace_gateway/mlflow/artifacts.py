@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
@@ -12,6 +11,7 @@ import grpc
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
+from headrace import artifacts as files_of
 from headrace.api.artifacts.v1 import artifact_service_pb2 as pb
 from headrace.api.artifacts.v1 import artifacts_pb2
 from headrace.api.tracking.v1 import tracking_service_pb2
@@ -29,9 +29,6 @@ _PAGE: Final = 10_000
 _MOST_UPLOAD_BYTES: Final = 10 << 20
 _MOST_DECODINGS: Final = 5
 _WORKSPACES: Final = "workspaces"
-_PLACE: Final = re.compile(
-    r"(?:.*/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?"
-)
 
 
 M = TypeVar("M", pb.UploadArtifactRequest, pb.UploadPartRequest)
@@ -307,14 +304,13 @@ def place(calls: Calls, path: str) -> Place:
                 f"Artifact path targets workspace '{workspace[:80]}' but the workspace specified in the request is"
                 f" '{calls.workspace}'."
             )
-    named = _PLACE.fullmatch(inside)
+    named = files_of.place(inside)
     if named is None:
         raise failures.absent(
             f"There is nothing at {path[:500]!r}: files belong to runs, <experiment id>/<run id>/artifacts/...,"
             " or to logged models, <experiment id>/models/<model id>/artifacts/..."
         )
-    owner = artifacts_pb2.Owner(model_id=named["model"]) if named["model"] else artifacts_pb2.Owner(run_id=named["run"])
-    return Place(owner, named["path"] or "")
+    return Place(files_of.owner_of(named.owner), named.path)
 
 
 async def _listed(calls: Calls, where: Place) -> list[Answer]:

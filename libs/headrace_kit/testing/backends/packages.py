@@ -20,7 +20,7 @@ from headrace_kit.testing.backends.servers import BackendError
 KAFKA_VERSION: Final = "4.1.2"
 _SCALA: Final = "2.13"
 _LOG4J_VERSION: Final = "2.24.3"  # the one Kafka 4.1 brings, here bound to slf4j, without which it logs nothing
-_MAVEN_DEPENDENCY_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+MAVEN_DEPENDENCY_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 _CLUSTER_ID: Final = "aGVhZHJhY2UtdGVzdC0xMQ"  # any 16 bytes in base64url
 MINIO_VERSION: Final = "v0.0.0-20260212201848-7aac2a2c5b7c"  # upstream is archived: its last commit
 VERSITYGW_VERSION: Final = "v1.8.0"
@@ -199,7 +199,7 @@ def _build_kafka(folder: Path) -> None:
     (folder / "pom.xml").write_text(_POM)
     (folder / "log4j2.properties").write_text(_LOG4J)
     copy = [
-        f"{_MAVEN_DEPENDENCY_PLUGIN}:copy-dependencies",
+        f"{MAVEN_DEPENDENCY_PLUGIN}:copy-dependencies",
         "-DincludeScope=runtime",
         f"-DoutputDirectory={folder / 'libs'}",
     ]
