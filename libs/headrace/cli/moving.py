@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace import errors
@@ -25,10 +26,11 @@ def import_mlflow(args: argparse.Namespace) -> int:
 
 def _import_mlflow(args: argparse.Namespace) -> int:
     from headrace.imports.mlflow.entities import Choice  # noqa: PLC0415 - of the extra [import]
-    from headrace.imports.mlflow.plan import opened  # noqa: PLC0415 - as above
+    from headrace.imports.mlflow.plan import Mlflow  # noqa: PLC0415 - as above
 
     choice = Choice(tuple(args.experiment), not args.no_artifacts, args.workspace, args.jobs + 1)
-    return bring(args, args.source, lambda note: opened(args.source, args.artifacts, choice, note))
+    with closing(Mlflow(args.source, args.artifacts, choice)) as source:
+        return bring(args, args.source, source.open)
 
 
 def bring(args: argparse.Namespace, name: str, source: "Callable[[Callable[[str], None]], Source]") -> int:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -12,6 +13,7 @@ from headrace.imports.mlflow import origins
 from headrace.imports.mlflow.entities import Choice, experiment_key, latest, mark, model_state, run_state
 from headrace.imports.mlflow.http import Http
 from headrace.imports.mlflow.origins import Home, Version
+from headrace.imports.mlflow.stores import Stores
 from headrace.imports.source import SourceExperiment, SourceFile, SourceModel, SourceRegisteredModel, SourceRun
 from headrace.records import Dataset, DatasetInput, MetricHistory
 
@@ -24,11 +26,19 @@ Told = Mapping[str, Any]
 
 
 class Server:
-    """A source. Raises Unavailable where nobody answers, Unsupported where no MLflow does."""
+    """A source. Raises Unavailable where nobody answers, Unsupported where no MLflow does.
 
-    def __init__(self, http: Http, choice: Choice, note: Callable[[str], None]) -> None:
+    `uses` keeps, for the next time, which logged models each run used: a search does not tell it.
+    """
+
+    def __init__(
+        self, http: Http, choice: Choice, note: Callable[[str], None], uses: dict[str, tuple[str, ...]]
+    ) -> None:
         self._http = http
         self._choice = choice
+        self._note = note
+        self._uses = uses
+        self._proxy = Stores(http.uri, lambda _: http)
         self._experiments = [one for one in self._known() if choice.takes(one["name"])]
         self._homes: dict[str, Home] = {}
         self._models: set[str] = set()
@@ -54,23 +64,28 @@ class Server:
 
     def runs(self) -> Iterator[SourceRun]:
         """The oldest first: a run that begins meanwhile comes last, and moves none to another page."""
-        for experiment in self._experiments:
-            for told in self._pages(
-                "runs/search",
-                "runs",
-                experiment_ids=[experiment["experiment_id"]],
-                run_view_type="ALL",
-                max_results=_RUNS,
-                order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-            ):
-                yield self._run(told, experiment)
+        by_age = ["attributes.start_time ASC", "attributes.run_id ASC"]
+        with ThreadPoolExecutor(self._choice.connections) as pool:
+            for experiment in self._experiments:
+                asked = {"experiment_ids": [experiment["experiment_id"]], "max_results": _RUNS, "order_by": by_age}
+                for answer in self._answers("POST", "runs/search", {**asked, "run_view_type": "ALL"}):
+                    told = answer.get("runs", [])
+                    for one, used in zip(told, pool.map(self._used_by, told), strict=True):
+                        yield self._run(one, experiment, used)
 
-    def _run(self, told: Told, experiment: Told) -> SourceRun:
+    def _used_by(self, told: Told) -> tuple[str, ...]:
+        """Logged models that a run used; of one that has not changed it is not asked again."""
+        key = mark(json.dumps(told, sort_keys=True))
+        if key not in self._uses:
+            run = self._http.get("runs/get", run_id=told["info"]["run_id"])["run"]
+            self._uses[key] = tuple(one["model_id"] for one in run.get("inputs", {}).get("model_inputs", []))
+        return self._uses[key]
+
+    def _run(self, told: Told, experiment: Told, used: tuple[str, ...]) -> SourceRun:
         info, data = told["info"], told.get("data", {})
         run_id = info["run_id"]
         self._homes[run_id] = Home(experiment["name"], partial(self._files_of_run, info))
         inputs, outputs = told.get("inputs", {}), told.get("outputs", {})
-        used = tuple(one["model_id"] for one in inputs.get("model_inputs", []))
         made = tuple((one["model_id"], _number(one.get("step")) or 0) for one in outputs.get("model_outputs", []))
         self._used.update(dict.fromkeys((*used, *(model_id for model_id, _ in made)), experiment["name"]))
         return SourceRun(
@@ -89,7 +104,7 @@ class Server:
             input_models=used,
             output_models=made,
             deleted="deleted" in {info.get("lifecycle_stage"), experiment.get("lifecycle_stage")},
-            mark=mark(json.dumps(told, sort_keys=True)),
+            mark=mark(json.dumps(told, sort_keys=True), used),
         )
 
     def _series(self, run_id: str, keys: Sequence[str]) -> Iterator[MetricHistory]:
@@ -138,7 +153,7 @@ class Server:
             create_ms=int(info["creation_timestamp_ms"]),
             update_ms=int(info["last_updated_timestamp_ms"]),
             metrics=latest(map(_measured, data.get("metrics", []))),
-            files=partial(self._files_of_model, info),
+            files=partial(self._files_of_deleted if deleted else self._files_of_model, info),
             deleted=deleted,
             mark=mark(json.dumps(told, sort_keys=True)),
         )
@@ -201,6 +216,16 @@ class Server:
 
         route = f"logged-models/{model_id}/artifacts/directories"
         return self._listed(route, {}, "artifact_directory_path", "", opening)
+
+    def _files_of_deleted(self, info: Told) -> Iterator[SourceFile]:
+        """The server lists the files of a deleted model to nobody; its proxy does not know what is deleted."""
+        uri = str(info.get("artifact_uri", ""))
+        if not uri.startswith("mlflow-artifacts:"):
+            self._note(
+                f"the files of the deleted logged model {info['model_id']} at {uri} cannot be read by the server"
+            )
+            return iter(())
+        return self._proxy.below(uri) if self._choice.files else iter(())
 
     def _listed(
         self, route: str, owner: Mapping[str, str], field: str, path: str, opening: Callable[[str], str]
