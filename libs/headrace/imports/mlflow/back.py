@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+import numpy as np
+
 from headrace import errors
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace.imports.mlflow import normal
@@ -47,6 +49,7 @@ class Back:
         self._deleted = {one.name for one in there.experiments() if one.deleted}
         self.runs = {one.tags[normal.RUN]: one for one in there.runs() if normal.RUN in one.tags}
         self.models = {one.tags[normal.MODEL]: one for one in there.models() if normal.MODEL in one.tags}
+        self._nan: set[tuple[str, str, int, int]] = set()  # points of runs
         self._gone: list[tuple[str, str, dict[str, str]]] = []
         self._bins: list[str] = []
         self._lock = threading.Lock()
@@ -119,6 +122,11 @@ class Back:
         waiting: list[dict[str, object]] = []
         for series in source.series():
             points = normal.points(each_once(Points.of(series)))
+            odd = points.at(np.isnan(points.values))
+            self._nan.update(
+                (source.run_id, series.key, step, time)
+                for step, time in zip(odd.steps.tolist(), odd.times.tolist(), strict=True)
+            )
             if series.key in there:
                 points = lacking(points, there[series.key])
             self._report.add(points=len(points), changed=len(points) > 0)
@@ -154,7 +162,8 @@ class Back:
             return
         model_id = known.model_id if known is not None else self._new_model(source)
         if known is not None:
-            lacks = {key: value for key, value in source.tags.items() if known.tags.get(key) != value}
+            tags = normal.model_tags(source.tags)
+            lacks = {key: value for key, value in tags.items() if known.tags.get(key) != value}
             if lacks:
                 self._http.send("PATCH", f"logged-models/{model_id}/tags", tags=_list(lacks))
                 self._report.add(changed=1)
@@ -175,7 +184,7 @@ class Back:
             source_run_id=self.runs[source.run_id].run_id if source.run_id in self.runs else "",
             model_type=source.model_type,
             params=_list(source.params),
-            tags=_list({**source.tags, normal.MODEL: source.model_id}),
+            tags=_list({**normal.model_tags(source.tags), normal.MODEL: source.model_id}),
         )
         model_id = str(made["model"]["info"]["model_id"])
         with self._lock:
@@ -190,7 +199,14 @@ class Back:
             run = self.runs.get(one.run_id)
             if run is None or _series(one, run.run_id) in has:
                 continue
-            point = {"key": one.key, "value": _number(one.value), "timestamp": one.time_ms, "step": one.step}
+            # MLflow keeps NaN as 0 with a model: said so to the run, it would be another point there.
+            odd = (one.run_id, one.key, one.step, one.time_ms) in self._nan
+            point = {
+                "key": one.key,
+                "value": "NaN" if odd else _number(one.value),
+                "timestamp": one.time_ms,
+                "step": one.step,
+            }
             data = {"dataset_name": one.dataset_name, "dataset_digest": one.dataset_digest} if one.dataset_name else {}
             self._http.post("runs/log-batch", run_id=run.run_id, metrics=[{**point, "model_id": model_id, **data}])
             self._report.add(changed=1)

@@ -18,6 +18,7 @@ RUN: Final = "headrace.run_id"
 MODEL: Final = "headrace.model_id"
 VERSION: Final = "headrace.version"
 _OURS: Final = "headrace."
+_VERSIONS: Final = "mlflow.modelVersions"
 _MOST: Final = float(np.finfo(np.float64).max)
 
 Ids = Callable[[str], str]
@@ -50,7 +51,7 @@ def model(source: SourceModel, runs: Ids) -> SourceModel:
     return replace(
         source,
         run_id=runs(source.run_id),
-        tags=tags(source.tags),
+        tags=model_tags(source.tags),
         user="",
         state_message="",
         create_ms=0,
@@ -88,6 +89,11 @@ def points(found: Points) -> Points:
 def tags(told: Mapping[str, str]) -> dict[str, str]:
     """But those that name ids."""
     return {key: value for key, value in told.items() if not key.startswith(_OURS)}
+
+
+def model_tags(told: Mapping[str, str]) -> dict[str, str]:
+    """As `tags`, of a logged model; MLflow keeps its own list of the versions made of it."""
+    return {key: value for key, value in tags(told).items() if key != _VERSIONS}
 
 
 def _measured(metric: tracking_pb2.ModelMetric, runs: Ids) -> tracking_pb2.ModelMetric:
