@@ -137,11 +137,11 @@ def rest(request: pytest.FixtureRequest, servers: dict[Name, Rest]) -> Rest:
 
 
 @contextmanager
-def mlflow_server(python: Path, folder: Path) -> Iterator[str]:
-    """`mlflow server` on SQLite; its address."""
+def mlflow_server(python: Path, folder: Path, store: str = "") -> Iterator[str]:
+    """`mlflow server` on the database named, else on SQLite; its address."""
     port = free_port()
     command = [str(python.with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--backend-store-uri", store or f"sqlite:///{folder / 'mlflow.db'}"]
     command += [
         "--artifacts-destination",
         str(folder / "artifacts"),

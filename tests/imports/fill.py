@@ -89,7 +89,7 @@ def logged_models(experiment: str, run_id: str) -> tuple[str, str]:
     fitted = LogisticRegression().fit(np.array([[0.0], [1.0]]), [0, 1])
     with mlflow.start_run(run_id=run_id):
         made = mlflow.sklearn.log_model(fitted, name="oven", params={"depth": 3}, tags={"kind": "hot"}, **PINNED)
-        data = mlflow.data.from_numpy(np.arange(3), name="test set")
+        data = mlflow.data.from_numpy(np.arange(3), name="test-set")
         mlflow.log_metric("accuracy", 0.5, step=1, model_id=made.model_id, dataset=data)
         mlflow.log_metric("accuracy", 0.75, step=2, model_id=made.model_id, dataset=data)
         mlflow.log_metric("accuracy", 0.25, step=9, model_id=made.model_id)

@@ -81,8 +81,13 @@ def of_points(run_id: str, key: str, points: Points) -> Total:
     mixed = _mix(points.values.view(np.uint64) ^ first)
     mixed = _mix(mixed + points.steps.view(np.uint64))
     mixed = _mix(mixed + points.times.view(np.uint64))
-    low, high = int(mixed.sum(dtype=np.uint64)), int(_mix(mixed ^ second).sum(dtype=np.uint64))
-    return Total(len(points), high << 64 | low)
+    return Total(len(points), ((_sum(_mix(mixed ^ second)) << 64) + _sum(mixed)) % _MODULUS)
+
+
+def _sum(numbers: NDArray[np.uint64]) -> int:
+    """Without overflow, of fewer than 2**32 numbers: parts of a series add up to the whole."""
+    upper, lower = numbers >> np.uint64(32), numbers & np.uint64(0xFFFFFFFF)
+    return (int(upper.sum(dtype=np.uint64)) << 32) + int(lower.sum(dtype=np.uint64))
 
 
 def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
