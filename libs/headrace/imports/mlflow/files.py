@@ -78,7 +78,7 @@ class Files:
                 yield self._run(each, meta, experiment, deleted)
 
     def _run(self, folder: Path, meta: Meta, experiment: Meta, deleted: bool) -> SourceRun:
-        run_id = str(meta.get("run_id") or meta["run_uuid"])
+        run_id = folder.name
         self._homes[run_id] = Home(str(experiment["name"]), self._files(folder, meta.get("artifact_uri")))
         params, tags = _texts(folder / "params"), _texts(folder / "tags")
         inputs, used = _inputs(folder)
