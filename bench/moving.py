@@ -126,10 +126,10 @@ def fill(database: str, artifacts: Path, runs: int, versions: int) -> int:
     draw = random.Random(1)
     ids = [f"{draw.getrandbits(128):032x}" for _ in range(runs)]
     with psycopg.connect(database) as conn:
-        columns = "name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace"
         made = conn.execute(
-            f"INSERT INTO experiments ({columns})"
-            f" VALUES ('{EXPERIMENT}', 'mlflow-artifacts:/9', 'active', {MS}, {MS}, 'default') RETURNING experiment_id"
+            "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace)"
+            " VALUES (%s, 'mlflow-artifacts:/9', 'active', %s, %s, 'default') RETURNING experiment_id",
+            (EXPERIMENT, MS, MS),
         ).fetchone()
         experiment = made[0] if made else 0
         _copy_runs(conn, experiment, ids)
@@ -181,7 +181,8 @@ def _models(
 ) -> int:
     conn.execute(
         "INSERT INTO registered_models (workspace, name, creation_time, last_updated_time, description)"
-        f" VALUES ('default', 'bread', {MS}, {MS}, 'made of flour')"
+        " VALUES ('default', 'bread', %s, %s, 'made of flour')",
+        (MS, MS),
     )
     size = 0
     for at, run_id in enumerate(runs):

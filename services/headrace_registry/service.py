@@ -306,13 +306,14 @@ class RegistryService(RegistryServiceServicer):
         wanted = importing.model(tenancy.caller().tenant_id, request.model, self._now())
         async with self._changing(wanted.name) as conn:
             old = await store.find_model(conn, wanted.name)
+            new = wanted if old is None else importing.as_wanted(old, wanted)
             if old is None:
-                await store.insert_model(conn, wanted)
-                await events.model_created(conn, wanted)
+                await store.insert_model(conn, new)
+                await events.model_created(conn, new)
             else:
-                await _update_model(conn, old, new := importing.as_wanted(old, wanted))
+                await _update_model(conn, old, new)
             raised = await store.raise_last_version(conn, wanted.name, request.last_version)
-        return pb.ImportModelResponse(changed=raised or old is None or new is not old)
+        return pb.ImportModelResponse(changed=raised or new is not old)
 
     async def ImportModelVersion(
         self, request: pb.ImportModelVersionRequest, context: Context
@@ -326,13 +327,14 @@ class RegistryService(RegistryServiceServicer):
         async with self._changing(name) as conn:
             await _model(conn, name)
             old = await store.find_version(conn, name, number)
+            new = wanted if old is None else importing.as_wanted(old, wanted)
             if old is None:
                 await store.raise_last_version(conn, name, number)
-                await store.insert_version(conn, wanted)
-                await events.version_created(conn, wanted)
+                await store.insert_version(conn, new)
+                await events.version_created(conn, new)
             else:
-                await _update_version(conn, old, new := importing.as_wanted(old, wanted))
-        return pb.ImportModelVersionResponse(changed=old is None or new is not old)
+                await _update_version(conn, old, new)
+        return pb.ImportModelVersionResponse(changed=new is not old)
 
     @asynccontextmanager
     async def _changing(self, *names: str) -> AsyncIterator[Connection]:

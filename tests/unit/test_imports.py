@@ -2,7 +2,6 @@
 
 import math
 import random
-from array import array
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,11 @@ SERIES = st.lists(POINT, max_size=30)
 
 
 def points(rows: list[tuple[int, int, float]]) -> Points:
-    history = MetricHistory(
-        "k", *(array("q", (row[n] for row in rows)) for n in (0, 1)), array("d", (row[2] for row in rows))
-    )
+    history = MetricHistory("k")
+    for step, time, value in rows:
+        history.steps.append(step)
+        history.times_ms.append(time)
+        history.values.append(value)
     return Points.of(history)
 
 

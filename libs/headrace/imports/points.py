@@ -35,9 +35,11 @@ class Points:
         """One behind the other; none for none."""
         if len(parts) == 1:
             return parts[0]
-        kinds = (np.int64, np.int64, np.float64)
-        columns = zip(*((part.steps, part.times, part.values) for part in parts), strict=True) if parts else ((),) * 3
-        return cls(*(np.concatenate([np.empty(0, kind), *them]) for kind, them in zip(kinds, columns, strict=True)))
+        return cls(
+            np.concatenate([np.empty(0, np.int64), *(part.steps for part in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(part.times for part in parts)]),
+            np.concatenate([np.empty(0, np.float64), *(part.values for part in parts)]),
+        )
 
     def __len__(self) -> int:
         return len(self.values)

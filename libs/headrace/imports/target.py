@@ -250,9 +250,9 @@ class Target:
         if source is not None:
             self._import_experiment(source, deleted=False)
 
-    def has_run(self, run_id: str, totals: Totals) -> None:
-        """What the source has of a run."""
-        self._has(f"run {run_id}", totals, lambda: self._run_totals(run_id))
+    def has_run(self, run_id: str, totals: Totals, points: Total | None = None) -> None:
+        """What the source has of a run; `points` if they were just read here, and none sent."""
+        self._has(f"run {run_id}", totals, lambda: self._run_totals(run_id, points))
 
     def read_back(self, jobs: int) -> None:
         """Reads all things that were put since the last time, by the same calls as anyone; what is there goes into the report.
@@ -285,11 +285,12 @@ class Target:
         request = wire.GetExperimentRequest(name=name)
         return checksum.of_experiment(self._connection.call(lambda c: c.tracking.GetExperiment, request).experiment)
 
-    def _run_totals(self, run_id: str) -> Totals:
+    def _run_totals(self, run_id: str, points: Total | None) -> Totals:
         found = self.run(run_id, whole=True)
         if found is None:
             return {}
-        points = checksum.total(self.sending.totals(run_id).values())
+        if points is None:
+            points = checksum.total(self.sending.totals(run_id).values())
         return {**checksum.of_run(found), "points": points, "files": self._file_totals(run_id)}
 
     def _model_of(self, source: SourceModel) -> Callable[[], Totals]:
@@ -354,11 +355,11 @@ class _Run:
 
     def put(self) -> None:
         target, source, final = self._target, self._source, self._final
-        points = self._put_points()
+        points, here = self._put_points()
         growing = source.state in {"RUNNING", "SCHEDULED"}
         files = target.put_files(source.run_id, source.files(), self._known is not None, self._begin, growing)
-        totals = {**checksum.of_run(final), "points": points, "files": files}
-        target.has_run(source.run_id, totals)
+        totals: Totals = {**checksum.of_run(final), "points": points, "files": files}
+        target.has_run(source.run_id, totals, here)
         target.seen.add(f"run {source.run_id}", "" if self._flawed else source.mark, totals)
         if source.deleted and not self._is_deleted():
             target.say_run(_active(final))
@@ -379,7 +380,8 @@ class _Run:
         self._target.say_run(wires.opened(self._final) if self._known is None else _active(self._final))
         self._ready = True
 
-    def _put_points(self) -> Total:
+    def _put_points(self) -> tuple[Total, Total | None]:
+        """What the source has; and what is here, where nothing had to be sent."""
         run_id, sending = self._source.run_id, self._target.sending
         there = sending.totals(run_id) if self._known is not None else {}
         found = Total()
@@ -400,7 +402,7 @@ class _Run:
 
         sent = sending.send(run_id, missing())
         self._target.report.add(points=sent, changed=int(sent > 0))
-        return found
+        return found, None if sent or self._known is None else checksum.total(there.values())
 
     def _good(self, key: str, points: Points) -> Points:
         """Those that can be kept, each once; the others are told."""

@@ -56,8 +56,8 @@ class Database:
             if missing := needed - self._columns.get(table, set()):
                 raise errors.Unsupported(
                     f"this is no database of MLflow that is known here (alembic revision {revision or 'none'}): table"
-                    f" {table} lacks {', '.join(sorted(missing))}. MLflow 1.4 and later can be read; older ones after"
-                    " `mlflow db upgrade`"
+                    f" {table} lacks {', '.join(sorted(missing))}. `mlflow db upgrade` brings an"
+                    " old one up to date"
                 )
         known = "MLflow 3.17" if revision == _NEWEST else f"another than MLflow 3.17's, {_NEWEST}"
         note(f"alembic revision {revision or 'none'} ({known})")

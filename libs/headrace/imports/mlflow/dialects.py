@@ -74,7 +74,7 @@ class Postgres:
         from psycopg.rows import dict_row  # noqa: PLC0415 - as above
 
         try:
-            with psycopg.connect(self._uri, row_factory=dict_row) as conn:
+            with psycopg.Connection[Row].connect(self._uri, row_factory=dict_row) as conn:
                 conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 conn.read_only = True
                 yield conn

@@ -42,7 +42,7 @@ class Server:
         self._experiments = [one for one in self._known() if choice.takes(one["name"])]
         self._homes: dict[str, Home] = {}
         self._models: set[str] = set()
-        self._used: dict[str, str] = {}  # logged models that runs name, and the experiment
+        self._used: set[str] = set()  # logged models that runs name
         note(f"MLflow {http.version()} at {http.uri}")
 
     def _known(self) -> Iterator[Told]:
@@ -87,7 +87,7 @@ class Server:
         self._homes[run_id] = Home(experiment["name"], partial(self._files_of_run, info))
         inputs, outputs = told.get("inputs", {}), told.get("outputs", {})
         made = tuple((one["model_id"], _number(one.get("step")) or 0) for one in outputs.get("model_outputs", []))
-        self._used.update(dict.fromkeys((*used, *(model_id for model_id, _ in made)), experiment["name"]))
+        self._used.update((*used, *(str(model_id) for model_id, _ in made)))
         return SourceRun(
             run_id=run_id,
             experiment=experiment["name"],
@@ -125,7 +125,7 @@ class Server:
         for number in active:
             for told in self._pages("logged-models/search", "models", experiment_ids=[number], max_results=50):
                 yield self._model(told, names, deleted=False)
-        for model_id in self._used.keys() - self._models:
+        for model_id in sorted(self._used - self._models):
             try:
                 told = self._http.get(f"logged-models/{model_id}", allow_deleted="true")["model"]
             except errors.NotFound:
