@@ -1,6 +1,6 @@
 # Headrace. `make demo` and `make test` are all that a new machine needs; `make help` tells the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-docker test-frameworks check lint types contracts protos protos-check sizes bench bench-long faults clean
+.PHONY: help demo up test test-docker test-frameworks check lint types contracts protos protos-check sizes bench bench-long import-trial faults clean
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -64,6 +64,10 @@ bench: .venv/ready ## Headrace beside MLflow, FastTrackML, W&B and the raw limit
 bench-long: .venv/ready ## what `make bench` leaves out for its length: a million runs, 200 million points
 	@$(BIN)/python -m headrace_kit.testing.backends install
 	@$(BIN)/python bench/run.py --only search,growth --long $(if $(filter 0,$(PEERS)),--no-peers) $(ARGS)
+
+import-trial: .venv/ready ## move an MLflow of 1,000 runs and 5 million points here, killed half-way: 10 minutes
+	@$(BIN)/python -m headrace_kit.testing.backends install
+	@$(BIN)/python bench/moving.py $(ARGS)
 
 COUNT ?= 500
 SEED ?= 1

@@ -5,9 +5,9 @@ from typing import Final, cast
 
 import pytest
 
-pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow", "fix_transfers"]
+pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow", "fix_transfers", "fix_imports"]
 
-_ORDER: Final = ("faults", "contract", "rest", "service", "e2e", "unit")
+_ORDER: Final = ("faults", "contract", "rest", "imports", "service", "e2e", "unit")
 _TESTS: Final = Path(__file__).parent
 
 
@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "platform" in cast("pytest.Function", item).fixturenames:
             item.add_marker(pytest.mark.xdist_group("platform"))
+        elif "moved" in cast("pytest.Function", item).fixturenames:
+            item.add_marker(pytest.mark.xdist_group("moved"))
         elif "servers" in cast("pytest.Function", item).fixturenames:
             item.add_marker(pytest.mark.xdist_group("mlflow"))
 

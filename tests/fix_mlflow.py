@@ -172,12 +172,17 @@ def rest(request: pytest.FixtureRequest, servers: dict[Name, Rest]) -> Rest:
 
 @contextmanager
 def mlflow_server(
-    python: Path, folder: Path, *options: str, artifacts: str = "", environ: Mapping[str, str] = MappingProxyType({})
+    python: Path,
+    folder: Path,
+    *options: str,
+    store: str = "",
+    artifacts: str = "",
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
-    """`mlflow server` on SQLite, with files in the folder, or where `artifacts` says; its address."""
+    """`mlflow server` on the database named, else on SQLite, with files in the folder, or where `artifacts` says; its address."""
     port = free_port()
     command = [str(python.with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--backend-store-uri", store or f"sqlite:///{folder / 'mlflow.db'}"]
     command += [
         "--artifacts-destination",
         artifacts or str(folder / "artifacts"),

@@ -57,10 +57,10 @@ _SELECT: Final = (
 async def insert(conn: Connection, tenant_id: str, rows: Sequence[RunRow]) -> set[UUID]:
     """The ids that are new to the tenant; of several rows with one id the first is written."""
     cursor = await conn.execute(
-        "INSERT INTO tracking.runs (tenant_id, run_id, experiment_id, user_id, state, start_ms, params, tags)"
-        " SELECT %(tenant)s, * FROM unnest(%(ids)s::uuid[], %(experiments)s::bigint[], %(users)s::text[],"
-        " %(states)s::text[], %(starts)s::bigint[], %(params)s::jsonb[], %(tags)s::jsonb[])"
-        " ON CONFLICT (tenant_id, run_id) DO NOTHING RETURNING run_id",
+        "INSERT INTO tracking.runs (tenant_id, run_id, experiment_id, user_id, state, start_ms, end_ms, delete_ms, params,"
+        " tags, models) SELECT %(tenant)s, * FROM unnest(%(ids)s::uuid[], %(experiments)s::bigint[], %(users)s::text[],"
+        " %(states)s::text[], %(starts)s::bigint[], %(ends)s::bigint[], %(deleted)s::bigint[], %(params)s::jsonb[],"
+        " %(tags)s::jsonb[], %(models)s::jsonb[]) ON CONFLICT (tenant_id, run_id) DO NOTHING RETURNING run_id",
         {
             "tenant": tenant_id,
             "ids": [row.run_id for row in rows],
@@ -68,11 +68,34 @@ async def insert(conn: Connection, tenant_id: str, rows: Sequence[RunRow]) -> se
             "users": [row.user_id for row in rows],
             "states": [row.state for row in rows],
             "starts": [row.start_ms for row in rows],
+            "ends": [row.end_ms for row in rows],
+            "deleted": [row.delete_ms for row in rows],
             "params": [Jsonb(row.params) for row in rows],
             "tags": [Jsonb(row.tags) for row in rows],
+            "models": [Jsonb(row.models) for row in rows],
         },
     )
     return {row[0] for row in await cursor.fetchall()}
+
+
+async def overwrite(conn: Connection, row: RunRow) -> None:
+    """Writes all but what is deleted; the archiver comes (again) some time after another end."""
+    await conn.execute(
+        "UPDATE tracking.runs SET user_id = %(user)s, state = %(state)s, start_ms = %(start)s, end_ms = %(end)s,"
+        " params = %(params)s, tags = %(tags)s, models = %(models)s,"
+        " metrics_settled = metrics_settled AND state = %(state)s AND end_ms IS NOT DISTINCT FROM %(end)s"
+        " WHERE run_id = %(id)s",
+        {
+            "id": row.run_id,
+            "user": row.user_id,
+            "state": row.state,
+            "start": row.start_ms,
+            "end": row.end_ms,
+            "params": Jsonb(row.params),
+            "tags": Jsonb(row.tags),
+            "models": Jsonb(row.models),
+        },
+    )
 
 
 async def place(conn: Connection, run_id: UUID) -> RunPlace | None:
