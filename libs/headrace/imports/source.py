@@ -1,7 +1,7 @@
 """What a source tells of each run that it has."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from headrace.records import DatasetInput, MetricHistory
@@ -40,3 +40,8 @@ class SourceRun:
     series: Callable[[], Iterator[MetricHistory]]
     """Reads the metrics, a series at a time; within a series the points in the order in which they were logged."""
     files: Callable[[], Iterator[SourceFile]]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the tracker has of the run and a Headrace has no place for, or what could not be read: how many of each kind.
+
+    Complete when `series` and `files` have been read to their ends; 0 says as much as no entry.
+    """

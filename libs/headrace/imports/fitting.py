@@ -1,0 +1,100 @@
+"""Fits what other trackers take into what a Headrace takes: spellings of names, lengths of texts."""
+
+import io
+import posixpath
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from headrace.imports.source import SourceFile
+
+MOST_KEY: Final = 250
+MOST_PARAM: Final = 6_000
+MOST_TAG: Final = 8_000
+_REFUSED: Final = re.compile(r"[^\w.\- :/]")
+
+
+class Names:
+    """One spelling for each name, its own where that is possible; two names never share one.
+
+    The first to come has the better spelling, so a source that only grows is always spelled alike.
+    """
+
+    def __init__(self, fit: Callable[[str], str]) -> None:
+        self._fit = fit
+        self._spelled: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        """Its spelling."""
+        if name not in self._spelled:
+            spelling = fitting = self._fit(name)
+            number = 1
+            while spelling in self._taken:
+                number += 1
+                stem, suffix = posixpath.splitext(fitting)
+                spelling = f"{stem}_{number}{suffix}"
+            self._spelled[name] = spelling
+            self._taken.add(spelling)
+        return self._spelled[name]
+
+    @property
+    def changed(self) -> int:
+        """How many are not spelled as they were."""
+        return sum(name != spelling for name, spelling in self._spelled.items())
+
+
+def key(name: str) -> str:
+    """A key of a param, a tag or a metric."""
+    plain = _plain(_REFUSED.sub("_", name))
+    return plain if len(plain) <= MOST_KEY else f"{plain[: MOST_KEY - 20]}-{_digest(name)}"  # room for a number
+
+
+def path(name: str) -> str:
+    """A path of an artifact."""
+    return _plain("".join("_" if c == "\\" or unicodedata.category(c) in {"Cc", "Cs"} else c for c in name))
+
+
+def run_id(tracker: str, *parts: str) -> str:
+    """Always the same for the same run."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, _unicode("\n".join((f"headrace:{tracker}", *parts)))).hex
+
+
+def texts(values: Mapping[str, str], most: int, folder: str) -> tuple[dict[str, str], list[SourceFile]]:
+    """Those of at most so many characters, and the others as files `<folder>/<key>.txt`."""
+    kept: dict[str, str] = {}
+    files = []
+    for name, value in ((name, _unicode(value)) for name, value in values.items()):
+        if len(value) > most or "\x00" in value:
+            files.append(in_memory(f"{folder}/{path(name)}.txt", value.encode()))
+        else:
+            kept[name] = value
+    return kept, files
+
+
+def on_disk(name: str, file: Path) -> SourceFile:
+    """A file that is there."""
+    return SourceFile(name, file.stat().st_size, lambda: file.open("rb"))
+
+
+def in_memory(name: str, data: bytes) -> SourceFile:
+    """A file of these bytes."""
+    return SourceFile(name, len(data), lambda: io.BytesIO(data))
+
+
+def _plain(name: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    plain = "/".join("__" if part == ".." else part for part in parts) or "_"
+    return f"__{plain[2:]}" if plain.startswith("..") else plain
+
+
+def _digest(name: str) -> str:
+    return uuid.uuid5(uuid.NAMESPACE_URL, _unicode(name)).hex[:8]
+
+
+def _unicode(text: str) -> str:
+    """Without lone surrogates, which JSON and names of files can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
