@@ -31,15 +31,19 @@ class Names:
     def __call__(self, name: str) -> str:
         """Its spelling."""
         if name not in self._spelled:
-            spelling = fitting = self._fit(name)
-            number = 1
-            while spelling in self._taken:
-                number += 1
-                stem, suffix = posixpath.splitext(fitting)
-                spelling = f"{stem}_{number}{suffix}"
-            self._spelled[name] = spelling
-            self._taken.add(spelling)
+            self._spelled[name] = self.new(name)
         return self._spelled[name]
+
+    def new(self, name: str) -> str:
+        """A spelling that was not given yet, to the same name either."""
+        spelling = fitting = self._fit(name)
+        number = 1
+        while spelling in self._taken:
+            number += 1
+            stem, suffix = posixpath.splitext(fitting)
+            spelling = f"{stem}_{number}{suffix}"
+        self._taken.add(spelling)
+        return spelling
 
     @property
     def changed(self) -> int:

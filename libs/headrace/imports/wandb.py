@@ -251,13 +251,13 @@ class _Reading:
             files.update((file.relative_to(folder).as_posix(), file) for file in _walk(folder))
         versions: Counter[str] = Counter()
         for artifact in self._artifacts:
-            folder = f"artifacts/{artifact.name}/v{versions[artifact.name]}"
+            place = f"artifacts/{artifact.name}/v{versions[artifact.name]}"
             versions[artifact.name] += 1
-            files.update((f"{folder}/{entry.path}", Path(entry.local_path)) for entry in artifact.manifest.contents)
+            files.update((f"{place}/{entry.path}", Path(entry.local_path)) for entry in artifact.manifest.contents)
         gone = 0
-        for name, file in files.items():
+        for relative, file in files.items():
             if file.is_file():
-                yield fitting.on_disk(names(name), file)
+                yield fitting.on_disk(names(relative), file)
             else:
                 gone += 1
         yield from long
