@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 
 import grpc
 
@@ -37,6 +37,10 @@ class Artifacts:
         """
         size = Path(file).stat().st_size
         return self._upload(owner, path, lambda: _parts_of(Path(file)), size)
+
+    def upload_from(self, owner: str, opening: Callable[[], BinaryIO], size: int, path: str) -> Artifact:
+        """Stores what `opening` gives, about `size` bytes, as `upload` does a file; it is opened for every attempt."""
+        return self._upload(owner, path, lambda: _parts_in(opening), size)
 
     def upload_bytes(self, owner: str, data: bytes, path: str) -> Artifact:
         """Stores bytes, as `upload` does a file."""
@@ -188,7 +192,11 @@ def inside(root: Path, path: str) -> Path:
 
 
 def _parts_of(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
+    return _parts_in(lambda: file.open("rb"))
+
+
+def _parts_in(opening: Callable[[], BinaryIO]) -> Iterator[bytes]:
+    with opening() as opened:
         while part := opened.read(_PART_BYTES):
             yield part
 

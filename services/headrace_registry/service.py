@@ -21,7 +21,7 @@ from headrace_kit.search.parser import parse_filter, parse_order
 from headrace_kit.search.request import Search, View
 from headrace_kit.search.tree import Filter, Order
 from headrace_kit.search.vocabulary import Vocabulary
-from headrace_registry import events, messages, rules, search, store
+from headrace_registry import events, importing, messages, rules, search, store
 from headrace_registry.store import ModelRow, RequestRow, VersionRow
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -301,6 +301,38 @@ class RegistryService(RegistryServiceServicer):
             await store.delete_alias(conn, name, request.alias)
             await events.alias_deleted(conn, row.tenant_id, name, request.alias, version)
         return pb.DeleteModelAliasResponse()
+
+    async def ImportModel(self, request: pb.ImportModelRequest, context: Context) -> pb.ImportModelResponse:
+        wanted = importing.model(tenancy.caller().tenant_id, request.model, self._now())
+        async with self._changing(wanted.name) as conn:
+            old = await store.find_model(conn, wanted.name)
+            if old is None:
+                await store.insert_model(conn, wanted)
+                await events.model_created(conn, wanted)
+            else:
+                await _update_model(conn, old, new := importing.as_wanted(old, wanted))
+            raised = await store.raise_last_version(conn, wanted.name, request.last_version)
+        return pb.ImportModelResponse(changed=raised or old is None or new is not old)
+
+    async def ImportModelVersion(
+        self, request: pb.ImportModelVersionRequest, context: Context
+    ) -> pb.ImportModelVersionResponse:
+        wanted = importing.version(tenancy.caller().tenant_id, request.version, self._now())
+        name, number = wanted.model_name, wanted.version
+        async with self._db.tenant(wanted.tenant_id) as conn:
+            old = await store.find_version(conn, name, number)
+        if wanted.model_id and (old is None or old.model_id != wanted.model_id):
+            rules.check_ready(await self._logged_model(wanted.tenant_id, wanted.model_id))
+        async with self._changing(name) as conn:
+            await _model(conn, name)
+            old = await store.find_version(conn, name, number)
+            if old is None:
+                await store.raise_last_version(conn, name, number)
+                await store.insert_version(conn, wanted)
+                await events.version_created(conn, wanted)
+            else:
+                await _update_version(conn, old, new := importing.as_wanted(old, wanted))
+        return pb.ImportModelVersionResponse(changed=old is None or new is not old)
 
     @asynccontextmanager
     async def _changing(self, *names: str) -> AsyncIterator[Connection]:

@@ -131,12 +131,13 @@ async def list_models(conn: Connection, prefix: str, after: str, limit: int) -> 
 
 
 async def update_model(conn: Connection, name: str, row: ModelRow) -> None:
-    """Writes name, description, tags and update_time of the model that is called `name` so far."""
+    """Writes name, description, tags and times of the model that is called `name` so far."""
     await conn.execute(
         "UPDATE registry.models SET name = %(new)s, description = %(description)s, tags = %(tags)s,"
-        " update_time = %(updated)s WHERE name = %(name)s",
+        " create_time = %(created)s, update_time = %(updated)s WHERE name = %(name)s",
         {
             "name": name,
+            "created": row.create_time,
             "new": row.name,
             "description": row.description,
             "tags": Jsonb(row.tags),
@@ -157,6 +158,15 @@ async def next_version(conn: Connection, name: str, update_time: datetime) -> in
     return int(row[0])
 
 
+async def raise_last_version(conn: Connection, name: str, version: int) -> bool:
+    """Numbers up to this one are not given any more; False where they were not before."""
+    cursor = await conn.execute(
+        "UPDATE registry.models SET last_version = %(version)s WHERE name = %(name)s AND last_version < %(version)s",
+        {"name": name, "version": version},
+    )
+    return cursor.rowcount == 1
+
+
 async def delete_model(conn: Connection, name: str) -> None:
     """With versions, aliases and what is known of requests."""
     await conn.execute("DELETE FROM registry.models WHERE name = %(name)s", {"name": name})
@@ -166,8 +176,8 @@ async def insert_version(conn: Connection, row: VersionRow) -> None:
     """Number and model are the caller's care."""
     await conn.execute(
         "INSERT INTO registry.versions (tenant_id, model_name, version, model_id, run_id, description, tags, user_id,"
-        " create_time, update_time, source, run_link) VALUES (%(tenant)s, %(name)s, %(version)s, %(model)s, %(run)s,"
-        " %(description)s, %(tags)s, %(user)s, %(created)s, %(updated)s, %(source)s, %(link)s)",
+        " create_time, update_time, source, run_link, stage) VALUES (%(tenant)s, %(name)s, %(version)s, %(model)s,"
+        " %(run)s, %(description)s, %(tags)s, %(user)s, %(created)s, %(updated)s, %(source)s, %(link)s, %(stage)s)",
         {
             "tenant": row.tenant_id,
             "name": row.model_name,
@@ -181,6 +191,7 @@ async def insert_version(conn: Connection, row: VersionRow) -> None:
             "updated": row.update_time,
             "source": row.source,
             "link": row.run_link,
+            "stage": row.stage,
         },
     )
 
@@ -291,11 +302,18 @@ async def version_numbers(conn: Connection, name: str) -> list[int]:
 
 
 async def update_version(conn: Connection, row: VersionRow) -> None:
-    """Writes description, tags, stage and update_time."""
+    """Writes all but number and model name."""
     await conn.execute(
-        "UPDATE registry.versions SET description = %(description)s, tags = %(tags)s, update_time = %(updated)s,"
-        " stage = %(stage)s WHERE model_name = %(name)s AND version = %(version)s",
+        "UPDATE registry.versions SET description = %(description)s, tags = %(tags)s, stage = %(stage)s,"
+        " model_id = %(model)s, run_id = %(run)s, user_id = %(user)s, source = %(source)s, run_link = %(link)s,"
+        " create_time = %(created)s, update_time = %(updated)s WHERE model_name = %(name)s AND version = %(version)s",
         {
+            "model": row.model_id,
+            "run": row.run_id,
+            "user": row.user_id,
+            "source": row.source,
+            "link": row.run_link,
+            "created": row.create_time,
             "name": row.model_name,
             "version": row.version,
             "description": row.description,

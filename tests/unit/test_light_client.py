@@ -44,7 +44,7 @@ def test_every_module_of_the_client_loads_without_anything_heavy() -> None:
     names = [
         module.name
         for module in pkgutil.walk_packages(headrace.__path__, "headrace.")
-        if not module.name.startswith("headrace.models.")  # the extra [models]
+        if not module.name.startswith(("headrace.models.", "headrace.imports."))  # the extras [models] and [import]
     ]
     assert "headrace.cli.tail" in names
     program = f"""

@@ -9,15 +9,15 @@ from uuid import UUID, uuid4
 import grpc
 
 from headrace.api.common.v1 import error_reason_pb2
-from headrace.api.tracking.v1 import metrics_pb2
+from headrace.api.tracking.v1 import metrics_pb2, tracking_pb2
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceServicer
 from headrace_kit.db import Connection, Database
 from headrace_kit.errors import DomainError
-from headrace_tracking import events, lookup, rules
+from headrace_tracking import events, limits, lookup, messages, rules
 from headrace_tracking.doors import MetricDoor
 from headrace_tracking.purger.emptying import Emptying
 from headrace_tracking.readable_names import readable_name
-from headrace_tracking.store import experiments, runs
+from headrace_tracking.store import experiments, inputs, runs
 from headrace_tracking.store.experiments import ExperimentRow
 from headrace_tracking.store.runs import RunRow
 
@@ -73,11 +73,35 @@ class Calls(TrackingServiceServicer):
             raise experiment_not_found(f"the id {experiment_id}")
         return row
 
+    async def _free_id(self, conn: Connection, tenant_id: str) -> int:
+        """For a new experiment: the next that no imported one has. Others that make one wait for this transaction's end."""
+        while True:
+            number = await experiments.next_id(conn, tenant_id)
+            if await experiments.find(conn, number) is None:
+                return number
+
     async def _visible(self, positions: Sequence[metrics_pb2.Position], context: Context) -> None:
         """Waits for the metrics that a read wants to see; hold no connection while you do."""
         if positions:
             left = cast("float | None", context.time_remaining())  # None without a deadline, whatever the stub says
             await self._metrics.wait_for(positions, None if left is None else max(left * _READ_SHARE, 0.0))
+
+    async def _add_inputs(
+        self, conn: Connection, tenant_id: str, run: RunRow, added: Sequence[tracking_pb2.DatasetInput]
+    ) -> None:
+        """Notes what a run used, and the event; `limits.inputs` has seen them. Raises InvalidField for too much."""
+        told = [events.without_contents(one) for one in added]
+        limits.inputs_bytes("inputs", sum(one.ByteSize() for one in told), limits.DOCUMENT_BYTES)
+        rows = [messages.dataset_row(run.experiment_id, one.dataset) for one in added]
+        tags: dict[inputs.DatasetKey, dict[str, str]] = {}
+        for row, one in zip(rows, added, strict=True):
+            tags.setdefault(row.key, {}).update(one.tags)
+        await inputs.insert_datasets(conn, tenant_id, rows)
+        await inputs.upsert(conn, tenant_id, run.run_id, tags)
+        used = (await inputs.of_runs(conn, [run.run_id])).get(run.run_id, [])
+        limits.inputs_bytes("inputs", sum(one.size for one in used), limits.INPUTS_BYTES)
+        if told:
+            await events.inputs_logged(conn, tenant_id, run, told)
 
     async def _locked_run(self, conn: Connection, run_id: UUID, *, active: bool = True) -> RunRow:
         """A run for a change. Raises RUN_NOT_FOUND; with `active` NOT_ACTIVE."""

@@ -26,7 +26,7 @@ class ExperimentCalls(Calls):
         async with self._db.tenant(tenant_id) as conn:
             # Before any other, so that nobody takes its name.
             await self._ensure_default(conn, tenant_id)
-            experiment_id = await store.next_id(conn, tenant_id)
+            experiment_id = await self._free_id(conn, tenant_id)
             known = await store.find_by_request(conn, request_id) if request_id else None
             if known is not None:
                 return pb.CreateExperimentResponse(experiment=messages.experiment(known))

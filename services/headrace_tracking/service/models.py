@@ -136,7 +136,7 @@ class ModelCalls(Calls):
     ) -> pb.LogLoggedModelMetricsResponse:
         limits.count("metrics", request.metrics, limits.MEASURED)
         rows = [
-            _measured(f"metrics[{at}]", request.run_id, one.model_id, one.metric)
+            measured(f"metrics[{at}]", request.run_id, one.model_id, one.metric)
             for at, one in enumerate(request.metrics)
         ]
         tenant_id = tenancy.caller().tenant_id
@@ -195,7 +195,8 @@ async def _read(conn: Connection, row: ModelRow) -> tracking_pb2.LoggedModel:
     return messages.model(row, measured.get(row.model_id, ()))
 
 
-def _measured(field: str, run_id: str, model_id: str, metric: tracking_pb2.ModelMetric) -> MeasuredRow:
+def measured(field: str, run_id: str, model_id: str, metric: tracking_pb2.ModelMetric) -> MeasuredRow:
+    """A point of a model as it is kept. Raises InvalidField."""
     return MeasuredRow(
         model_id=limits.model_id(f"{field}.model_id", model_id),
         key=limits.key(f"{field}.metric.key", metric.key),

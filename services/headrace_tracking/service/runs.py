@@ -14,7 +14,6 @@ from headrace_kit.errors import DomainError, InvalidField
 from headrace_tracking import events, limits, lookup, messages, reading, rules
 from headrace_tracking.rules import RunChange
 from headrace_tracking.service.base import Calls, Context
-from headrace_tracking.store import inputs
 from headrace_tracking.store import runs as store
 from headrace_tracking.store.runs import RunRow
 
@@ -135,8 +134,8 @@ class RunCalls(Calls):
         return new
 
     async def LogModelUses(self, request: pb.LogModelUsesRequest, context: Context) -> pb.LogModelUsesResponse:
-        used = _uses("inputs", request.inputs)
-        made = _uses("outputs", request.outputs)
+        used = model_uses("inputs", request.inputs)
+        made = model_uses("outputs", request.outputs)
         await self._change_run(request.run_id, lambda old: rules.with_models(old, used, made))
         return pb.LogModelUsesResponse()
 
@@ -166,25 +165,15 @@ class RunCalls(Calls):
     async def LogInputs(self, request: pb.LogInputsRequest, context: Context) -> pb.LogInputsResponse:
         run_id = limits.run_id("run_id", request.run_id)
         limits.inputs("inputs", request.inputs)
-        told = [events.without_contents(one) for one in request.inputs]
-        limits.inputs_bytes("inputs", sum(one.ByteSize() for one in told), limits.DOCUMENT_BYTES)
         tenant_id = tenancy.caller().tenant_id
         async with self._db.tenant(tenant_id) as conn:
             run = await self._locked_run(conn, run_id)
-            rows = [messages.dataset_row(run.experiment_id, one.dataset) for one in request.inputs]
-            tags: dict[inputs.DatasetKey, dict[str, str]] = {}
-            for row, one in zip(rows, request.inputs, strict=True):
-                tags.setdefault(row.key, {}).update(one.tags)
-            await inputs.insert_datasets(conn, tenant_id, rows)
-            await inputs.upsert(conn, tenant_id, run_id, tags)
-            used = (await inputs.of_runs(conn, [run_id])).get(run_id, [])
-            limits.inputs_bytes("inputs", sum(one.size for one in used), limits.INPUTS_BYTES)
-            if told:
-                await events.inputs_logged(conn, tenant_id, run, told)
+            await self._add_inputs(conn, tenant_id, run, request.inputs)
         return pb.LogInputsResponse()
 
 
-def _uses(field: str, uses: Sequence[tracking_pb2.ModelUse]) -> dict[str, int]:
+def model_uses(field: str, uses: Sequence[tracking_pb2.ModelUse]) -> dict[str, int]:
+    """Ids of models, each with its step. Raises InvalidField."""
     return {
         f"m-{limits.model_id(f'{field}[{at}].model_id', use.model_id).hex}": use.step for at, use in enumerate(uses)
     }

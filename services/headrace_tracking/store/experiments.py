@@ -41,12 +41,22 @@ async def next_id(conn: Connection, tenant_id: str) -> int:
     return int(row[0])
 
 
+async def hold_ids(conn: Connection, tenant_id: str) -> None:
+    """Nobody else makes an experiment until this transaction ends."""
+    await conn.execute(
+        "INSERT INTO tracking.experiment_counters AS c (tenant_id, last) VALUES (%(tenant)s, 0)"
+        " ON CONFLICT (tenant_id) DO UPDATE SET last = c.last",
+        {"tenant": tenant_id},
+    )
+
+
 async def insert(conn: Connection, tenant_id: str, row: ExperimentRow, request_id: UUID | None) -> None:
     """Breaks `experiments_name` when the name is in use."""
     await conn.execute(
         "INSERT INTO tracking.experiments"
-        " (tenant_id, experiment_id, name, tags, create_ms, update_ms, request_id, artifact_location)"
-        " VALUES (%(tenant)s, %(id)s, %(name)s, %(tags)s, %(created)s, %(updated)s, %(request)s, %(location)s)",
+        " (tenant_id, experiment_id, name, tags, create_ms, update_ms, delete_ms, request_id, artifact_location)"
+        " VALUES (%(tenant)s, %(id)s, %(name)s, %(tags)s, %(created)s, %(updated)s, %(deleted)s, %(request)s,"
+        " %(location)s)",
         {
             "tenant": tenant_id,
             "id": row.experiment_id,
@@ -54,6 +64,7 @@ async def insert(conn: Connection, tenant_id: str, row: ExperimentRow, request_i
             "tags": Jsonb(row.tags),
             "created": row.create_ms,
             "updated": row.update_ms,
+            "deleted": row.delete_ms,
             "request": request_id,
             "location": row.artifact_location,
         },
@@ -98,17 +109,19 @@ async def find_many(conn: Connection, experiment_ids: Sequence[int]) -> dict[int
 
 
 async def update(conn: Connection, row: ExperimentRow) -> None:
-    """Writes name, tags and times; breaks `experiments_name` when the name is in use."""
+    """Writes all that can change; breaks `experiments_name` when the name is in use."""
     await conn.execute(
         "UPDATE tracking.experiments"
-        " SET name = %(name)s, tags = %(tags)s, update_ms = %(updated)s, delete_ms = %(deleted)s"
-        " WHERE experiment_id = %(id)s",
+        " SET name = %(name)s, tags = %(tags)s, create_ms = %(created)s, update_ms = %(updated)s,"
+        " delete_ms = %(deleted)s, artifact_location = %(location)s WHERE experiment_id = %(id)s",
         {
             "id": row.experiment_id,
             "name": row.name,
             "tags": Jsonb(row.tags),
+            "created": row.create_ms,
             "updated": row.update_ms,
             "deleted": row.delete_ms,
+            "location": row.artifact_location,
         },
     )
 

@@ -65,9 +65,9 @@ async def insert(conn: Connection, tenant_id: str, row: ModelRow) -> bool:
     """False when the tenant has a model of this id."""
     cursor = await conn.execute(
         "INSERT INTO tracking.logged_models (tenant_id, model_id, experiment_id, run_id, name, model_type, state,"
-        " state_message, params, tags, create_ms, update_ms, user_id)"
+        " state_message, params, tags, create_ms, update_ms, user_id, delete_ms)"
         " VALUES (%(tenant)s, %(id)s, %(experiment)s, %(run)s, %(name)s, %(type)s, %(state)s, %(message)s, %(params)s,"
-        " %(tags)s, %(created)s, %(updated)s, %(user)s) ON CONFLICT (tenant_id, model_id) DO NOTHING",
+        " %(tags)s, %(created)s, %(updated)s, %(user)s, %(deleted)s) ON CONFLICT (tenant_id, model_id) DO NOTHING",
         {
             "tenant": tenant_id,
             "id": row.model_id,
@@ -82,6 +82,7 @@ async def insert(conn: Connection, tenant_id: str, row: ModelRow) -> bool:
             "created": row.create_ms,
             "updated": row.update_ms,
             "user": row.user_id,
+            "deleted": row.delete_ms,
         },
     )
     return cursor.rowcount == 1
@@ -107,10 +108,15 @@ async def find_many(conn: Connection, model_ids: Sequence[UUID]) -> dict[UUID, M
 async def update(conn: Connection, row: ModelRow) -> None:
     """Writes all that can change."""
     await conn.execute(
-        "UPDATE tracking.logged_models SET state = %(state)s, state_message = %(message)s, params = %(params)s,"
-        " tags = %(tags)s, update_ms = %(updated)s, delete_ms = %(deleted)s WHERE model_id = %(id)s",
+        "UPDATE tracking.logged_models SET name = %(name)s, model_type = %(type)s, state = %(state)s,"
+        " state_message = %(message)s, params = %(params)s, tags = %(tags)s, create_ms = %(created)s,"
+        " update_ms = %(updated)s, user_id = %(user)s, delete_ms = %(deleted)s WHERE model_id = %(id)s",
         {
             "id": row.model_id,
+            "name": row.name,
+            "type": row.model_type,
+            "created": row.create_ms,
+            "user": row.user_id,
             "state": row.state,
             "message": row.state_message,
             "params": Jsonb(row.params),

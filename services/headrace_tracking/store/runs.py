@@ -57,9 +57,9 @@ _SELECT: Final = (
 async def insert(conn: Connection, tenant_id: str, row: RunRow) -> bool:
     """False when the tenant has a run of this id."""
     cursor = await conn.execute(
-        "INSERT INTO tracking.runs (tenant_id, run_id, experiment_id, user_id, state, start_ms, params, tags)"
-        " VALUES (%(tenant)s, %(id)s, %(experiment)s, %(user)s, %(state)s, %(start)s, %(params)s, %(tags)s)"
-        " ON CONFLICT (tenant_id, run_id) DO NOTHING",
+        "INSERT INTO tracking.runs (tenant_id, run_id, experiment_id, user_id, state, start_ms, end_ms, delete_ms, params,"
+        " tags, models) VALUES (%(tenant)s, %(id)s, %(experiment)s, %(user)s, %(state)s, %(start)s, %(end)s, %(deleted)s,"
+        " %(params)s, %(tags)s, %(models)s) ON CONFLICT (tenant_id, run_id) DO NOTHING",
         {
             "tenant": tenant_id,
             "id": row.run_id,
@@ -67,11 +67,34 @@ async def insert(conn: Connection, tenant_id: str, row: RunRow) -> bool:
             "user": row.user_id,
             "state": row.state,
             "start": row.start_ms,
+            "end": row.end_ms,
+            "deleted": row.delete_ms,
             "params": Jsonb(row.params),
             "tags": Jsonb(row.tags),
+            "models": Jsonb(row.models),
         },
     )
     return cursor.rowcount == 1
+
+
+async def overwrite(conn: Connection, row: RunRow) -> None:
+    """Writes all but what is deleted; the archiver comes (again) some time after another end."""
+    await conn.execute(
+        "UPDATE tracking.runs SET user_id = %(user)s, state = %(state)s, start_ms = %(start)s, end_ms = %(end)s,"
+        " params = %(params)s, tags = %(tags)s, models = %(models)s,"
+        " metrics_settled = metrics_settled AND state = %(state)s AND end_ms IS NOT DISTINCT FROM %(end)s"
+        " WHERE run_id = %(id)s",
+        {
+            "id": row.run_id,
+            "user": row.user_id,
+            "state": row.state,
+            "start": row.start_ms,
+            "end": row.end_ms,
+            "params": Jsonb(row.params),
+            "tags": Jsonb(row.tags),
+            "models": Jsonb(row.models),
+        },
+    )
 
 
 async def place(conn: Connection, run_id: UUID) -> RunPlace | None:

@@ -8,6 +8,32 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ImportModelRequest(_message.Message):
+    __slots__ = ("model", "last_version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAST_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: _registry_pb2.Model
+    last_version: int
+    def __init__(self, model: _Optional[_Union[_registry_pb2.Model, _Mapping]] = ..., last_version: _Optional[int] = ...) -> None: ...
+
+class ImportModelResponse(_message.Message):
+    __slots__ = ("changed",)
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    def __init__(self, changed: bool = ...) -> None: ...
+
+class ImportModelVersionRequest(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: _registry_pb2.ModelVersion
+    def __init__(self, version: _Optional[_Union[_registry_pb2.ModelVersion, _Mapping]] = ...) -> None: ...
+
+class ImportModelVersionResponse(_message.Message):
+    __slots__ = ("changed",)
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    def __init__(self, changed: bool = ...) -> None: ...
+
 class CreateModelRequest(_message.Message):
     __slots__ = ("name", "description", "tags")
     class TagsEntry(_message.Message):

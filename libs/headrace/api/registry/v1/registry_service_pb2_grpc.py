@@ -135,6 +135,16 @@ class RegistryServiceStub(object):
                 request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasResponse.FromString,
                 _registered_method=True)
+        self.ImportModel = channel.unary_unary(
+                '/headrace.api.registry.v1.RegistryService/ImportModel',
+                request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelResponse.FromString,
+                _registered_method=True)
+        self.ImportModelVersion = channel.unary_unary(
+                '/headrace.api.registry.v1.RegistryService/ImportModelVersion',
+                request_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer(object):
@@ -283,6 +293,22 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportModel(self, request, context):
+        """Makes a model as another system has it, with its times, or makes what changed there the same here: tags are replaced.
+        Aliases are given by PromoteModelVersion. Repeated, it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportModelVersion(self, request, context):
+        """Makes a version as another system has it, with its number and times, as ImportModel does a model. A logged model of a
+        new one must be READY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -385,6 +411,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.DeleteModelAlias,
                     request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.FromString,
                     response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasResponse.SerializeToString,
+            ),
+            'ImportModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportModel,
+                    request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelResponse.SerializeToString,
+            ),
+            'ImportModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportModelVersion,
+                    request_deserializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -928,6 +964,60 @@ class RegistryService(object):
             '/headrace.api.registry.v1.RegistryService/DeleteModelAlias',
             headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.SerializeToString,
             headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.registry.v1.RegistryService/ImportModel',
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelRequest.SerializeToString,
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.registry.v1.RegistryService/ImportModelVersion',
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionRequest.SerializeToString,
+            headrace_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -145,6 +145,22 @@ class RegistryServiceStub:
     ]
     """Removes an alias; ALIAS_NOT_FOUND when there is none."""
 
+    ImportModel: grpc.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.ImportModelRequest,
+        headrace.api.registry.v1.registry_service_pb2.ImportModelResponse,
+    ]
+    """Makes a model as another system has it, with its times, or makes what changed there the same here: tags are replaced.
+    Aliases are given by PromoteModelVersion. Repeated, it changes nothing.
+    """
+
+    ImportModelVersion: grpc.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.ImportModelVersionRequest,
+        headrace.api.registry.v1.registry_service_pb2.ImportModelVersionResponse,
+    ]
+    """Makes a version as another system has it, with its number and times, as ImportModel does a model. A logged model of a
+    new one must be READY.
+    """
+
 class RegistryServiceAsyncStub:
     """Models, their versions and the aliases by which they are used."""
 
@@ -271,6 +287,22 @@ class RegistryServiceAsyncStub:
         headrace.api.registry.v1.registry_service_pb2.DeleteModelAliasResponse,
     ]
     """Removes an alias; ALIAS_NOT_FOUND when there is none."""
+
+    ImportModel: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.ImportModelRequest,
+        headrace.api.registry.v1.registry_service_pb2.ImportModelResponse,
+    ]
+    """Makes a model as another system has it, with its times, or makes what changed there the same here: tags are replaced.
+    Aliases are given by PromoteModelVersion. Repeated, it changes nothing.
+    """
+
+    ImportModelVersion: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.registry.v1.registry_service_pb2.ImportModelVersionRequest,
+        headrace.api.registry.v1.registry_service_pb2.ImportModelVersionResponse,
+    ]
+    """Makes a version as another system has it, with its number and times, as ImportModel does a model. A logged model of a
+    new one must be READY.
+    """
 
 class RegistryServiceServicer(metaclass=abc.ABCMeta):
     """Models, their versions and the aliases by which they are used."""
@@ -438,5 +470,25 @@ class RegistryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.DeleteModelAliasResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.DeleteModelAliasResponse]]:
         """Removes an alias; ALIAS_NOT_FOUND when there is none."""
+
+    @abc.abstractmethod
+    def ImportModel(
+        self,
+        request: headrace.api.registry.v1.registry_service_pb2.ImportModelRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.ImportModelResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.ImportModelResponse]]:
+        """Makes a model as another system has it, with its times, or makes what changed there the same here: tags are replaced.
+        Aliases are given by PromoteModelVersion. Repeated, it changes nothing.
+        """
+
+    @abc.abstractmethod
+    def ImportModelVersion(
+        self,
+        request: headrace.api.registry.v1.registry_service_pb2.ImportModelVersionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.registry.v1.registry_service_pb2.ImportModelVersionResponse, collections.abc.Awaitable[headrace.api.registry.v1.registry_service_pb2.ImportModelVersionResponse]]:
+        """Makes a version as another system has it, with its number and times, as ImportModel does a model. A logged model of a
+        new one must be READY.
+        """
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -31,6 +31,52 @@ CHART_AXIS_UNSPECIFIED: ChartAxis
 CHART_AXIS_STEP: ChartAxis
 CHART_AXIS_TIME: ChartAxis
 
+class ImportExperimentRequest(_message.Message):
+    __slots__ = ("experiment", "request_id", "delete_time")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    experiment: _tracking_pb2.Experiment
+    request_id: str
+    delete_time: _timestamp_pb2.Timestamp
+    def __init__(self, experiment: _Optional[_Union[_tracking_pb2.Experiment, _Mapping]] = ..., request_id: _Optional[str] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ImportExperimentResponse(_message.Message):
+    __slots__ = ("experiment", "changed")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    experiment: _tracking_pb2.Experiment
+    changed: bool
+    def __init__(self, experiment: _Optional[_Union[_tracking_pb2.Experiment, _Mapping]] = ..., changed: bool = ...) -> None: ...
+
+class ImportRunRequest(_message.Message):
+    __slots__ = ("run", "delete_time")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    run: _tracking_pb2.Run
+    delete_time: _timestamp_pb2.Timestamp
+    def __init__(self, run: _Optional[_Union[_tracking_pb2.Run, _Mapping]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ImportRunResponse(_message.Message):
+    __slots__ = ("changed",)
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    def __init__(self, changed: bool = ...) -> None: ...
+
+class ImportLoggedModelRequest(_message.Message):
+    __slots__ = ("model", "delete_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: _tracking_pb2.LoggedModel
+    delete_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[_Union[_tracking_pb2.LoggedModel, _Mapping]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ImportLoggedModelResponse(_message.Message):
+    __slots__ = ("changed",)
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    def __init__(self, changed: bool = ...) -> None: ...
+
 class CreateExperimentRequest(_message.Message):
     __slots__ = ("name", "tags", "request_id", "artifact_location")
     class TagsEntry(_message.Message):

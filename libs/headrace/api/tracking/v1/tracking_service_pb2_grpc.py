@@ -220,6 +220,21 @@ class TrackingServiceStub(object):
                 request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListLoggedModelsRequest.SerializeToString,
                 response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListLoggedModelsResponse.FromString,
                 _registered_method=True)
+        self.ImportExperiment = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/ImportExperiment',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportExperimentRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportExperimentResponse.FromString,
+                _registered_method=True)
+        self.ImportRun = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/ImportRun',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportRunRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportRunResponse.FromString,
+                _registered_method=True)
+        self.ImportLoggedModel = channel.unary_unary(
+                '/headrace.api.tracking.v1.TrackingService/ImportLoggedModel',
+                request_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportLoggedModelRequest.SerializeToString,
+                response_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportLoggedModelResponse.FromString,
+                _registered_method=True)
 
 
 class TrackingServiceServicer(object):
@@ -489,6 +504,30 @@ class TrackingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportExperiment(self, request, context):
+        """Makes an experiment as another system has it, or makes what changed there the same here. It is found by request_id,
+        then by name; a new one gets the id asked for where that is free, else the next. Repeated, it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportRun(self, request, context):
+        """Makes a run as another system has it, with its id and times, or makes what changed there the same here: params and
+        tags are replaced, inputs and uses of models added. In whatever state run and experiment are. Repeated, it changes
+        nothing. Metrics are logged as ever.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportLoggedModel(self, request, context):
+        """Makes a logged model as another system has it, as ImportRun does a run; of its metrics the latest points are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrackingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -676,6 +715,21 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.ListLoggedModels,
                     request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListLoggedModelsRequest.FromString,
                     response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListLoggedModelsResponse.SerializeToString,
+            ),
+            'ImportExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportExperiment,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportExperimentRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportExperimentResponse.SerializeToString,
+            ),
+            'ImportRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportRun,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportRunRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportRunResponse.SerializeToString,
+            ),
+            'ImportLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportLoggedModel,
+                    request_deserializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportLoggedModelRequest.FromString,
+                    response_serializer=headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportLoggedModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1678,6 +1732,87 @@ class TrackingService(object):
             '/headrace.api.tracking.v1.TrackingService/ListLoggedModels',
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListLoggedModelsRequest.SerializeToString,
             headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListLoggedModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/ImportExperiment',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportExperimentRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/ImportRun',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportRunRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.api.tracking.v1.TrackingService/ImportLoggedModel',
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportLoggedModelRequest.SerializeToString,
+            headrace_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ImportLoggedModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -251,6 +251,29 @@ class TrackingServiceStub:
     ]
     """The models of an experiment or of a run, newest first."""
 
+    ImportExperiment: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentResponse,
+    ]
+    """Makes an experiment as another system has it, or makes what changed there the same here. It is found by request_id,
+    then by name; a new one gets the id asked for where that is free, else the next. Repeated, it changes nothing.
+    """
+
+    ImportRun: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ImportRunRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ImportRunResponse,
+    ]
+    """Makes a run as another system has it, with its id and times, or makes what changed there the same here: params and
+    tags are replaced, inputs and uses of models added. In whatever state run and experiment are. Repeated, it changes
+    nothing. Metrics are logged as ever.
+    """
+
+    ImportLoggedModel: grpc.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelResponse,
+    ]
+    """Makes a logged model as another system has it, as ImportRun does a run; of its metrics the latest points are kept."""
+
 class TrackingServiceAsyncStub:
     """Experiments, runs and what they recorded."""
 
@@ -483,6 +506,29 @@ class TrackingServiceAsyncStub:
         headrace.api.tracking.v1.tracking_service_pb2.ListLoggedModelsResponse,
     ]
     """The models of an experiment or of a run, newest first."""
+
+    ImportExperiment: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentResponse,
+    ]
+    """Makes an experiment as another system has it, or makes what changed there the same here. It is found by request_id,
+    then by name; a new one gets the id asked for where that is free, else the next. Repeated, it changes nothing.
+    """
+
+    ImportRun: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ImportRunRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ImportRunResponse,
+    ]
+    """Makes a run as another system has it, with its id and times, or makes what changed there the same here: params and
+    tags are replaced, inputs and uses of models added. In whatever state run and experiment are. Repeated, it changes
+    nothing. Metrics are logged as ever.
+    """
+
+    ImportLoggedModel: grpc.aio.UnaryUnaryMultiCallable[
+        headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelRequest,
+        headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelResponse,
+    ]
+    """Makes a logged model as another system has it, as ImportRun does a run; of its metrics the latest points are kept."""
 
 class TrackingServiceServicer(metaclass=abc.ABCMeta):
     """Experiments, runs and what they recorded."""
@@ -790,5 +836,34 @@ class TrackingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.ListLoggedModelsResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.ListLoggedModelsResponse]]:
         """The models of an experiment or of a run, newest first."""
+
+    @abc.abstractmethod
+    def ImportExperiment(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.ImportExperimentResponse]]:
+        """Makes an experiment as another system has it, or makes what changed there the same here. It is found by request_id,
+        then by name; a new one gets the id asked for where that is free, else the next. Repeated, it changes nothing.
+        """
+
+    @abc.abstractmethod
+    def ImportRun(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.ImportRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.ImportRunResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.ImportRunResponse]]:
+        """Makes a run as another system has it, with its id and times, or makes what changed there the same here: params and
+        tags are replaced, inputs and uses of models added. In whatever state run and experiment are. Repeated, it changes
+        nothing. Metrics are logged as ever.
+        """
+
+    @abc.abstractmethod
+    def ImportLoggedModel(
+        self,
+        request: headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelResponse, collections.abc.Awaitable[headrace.api.tracking.v1.tracking_service_pb2.ImportLoggedModelResponse]]:
+        """Makes a logged model as another system has it, as ImportRun does a run; of its metrics the latest points are kept."""
 
 def add_TrackingServiceServicer_to_server(servicer: TrackingServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
