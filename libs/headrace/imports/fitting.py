@@ -8,12 +8,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from headrace.imports.source import SourceFile
 
 MOST_KEY: Final = 250
+MOST_PATH: Final = 500
+"""Characters; a server takes 1,000 of them, and 2,000 bytes."""
+_ROOM: Final = 8  # for the number of a name that would be another's
 MOST_PARAM: Final = 6_000
 MOST_TAG: Final = 8_000
+_DRIVE: Final = re.compile("[A-Za-z]:")
 _REFUSED: Final = re.compile(r"[^\w.\- :/]")
 
 
@@ -53,13 +58,14 @@ class Names:
 
 def key(name: str) -> str:
     """A key of a param, a tag or a metric."""
-    plain = _plain(_REFUSED.sub("_", name))
-    return plain if len(plain) <= MOST_KEY else f"{plain[: MOST_KEY - 20]}-{_digest(name)}"  # room for a number
+    return _cut(_plain(_REFUSED.sub("_", name)), MOST_KEY, name)
 
 
 def path(name: str) -> str:
     """A path of an artifact."""
-    return _plain("".join("_" if c == "\\" or unicodedata.category(c) in {"Cc", "Cs"} else c for c in name))
+    refused = "\\" if unquote(name) == name else "\\%"  # a server looks at what is hidden by percent signs, too
+    plain = _plain("".join("_" if c in refused or unicodedata.category(c) in {"Cc", "Cs"} else c for c in name))
+    return _cut(f"_{plain}" if _DRIVE.match(plain) else plain, MOST_PATH, name)
 
 
 def run_id(tracker: str, *parts: str) -> str:
@@ -95,8 +101,10 @@ def _plain(name: str) -> str:
     return f"__{plain[2:]}" if plain.startswith("..") else plain
 
 
-def _digest(name: str) -> str:
-    return uuid.uuid5(uuid.NAMESPACE_URL, _unicode(name)).hex[:8]
+def _cut(spelling: str, most: int, name: str) -> str:
+    if len(spelling) <= most - _ROOM:
+        return spelling
+    return f"{spelling[: most - 20]}-{uuid.uuid5(uuid.NAMESPACE_URL, _unicode(name)).hex[:8]}"
 
 
 def _unicode(text: str) -> str:

@@ -287,6 +287,7 @@ class _Run:
         target, source, final = self._target, self._source, self._final
         points = self._put_points()
         files = target.put_files(source.run_id, source.files(), self._known is not None, self._begin)
+        target.report.leave(source.left_out)
         totals = {**checksum.of_run(final), "points": points, "files": files}
         target.has_run(source.run_id, totals)
         if source.deleted and not self._is_deleted():

@@ -78,8 +78,7 @@ class _Reading:
         self._params: dict[str, str] = {}
         self._started: Any = None
         self._ended: Any = None
-        self._first_ms: int | None = None
-        self._last_ms = 0
+        self._opened_ms = self._first_ms = self._last_ms = 0
         self._left_out: Counter[str] = Counter()
         for file in files:
             self._take_file(file)
@@ -88,7 +87,7 @@ class _Reading:
         """`stale` says that nobody writes to its files any more."""
         params, long = fitting.texts(self._params, fitting.MOST_PARAM, "params")
         tags = {"tensorboard.run": self._folder}
-        start_ms, end_ms = self._first_ms or 0, self._last_ms
+        start_ms, end_ms = self._first_ms or self._opened_ms, self._last_ms or self._opened_ms
         if self._started is not None:
             start_ms = events.ms(self._started.start_time_secs) or start_ms
             tags |= {
@@ -134,8 +133,10 @@ class _Reading:
 
     def _take(self, event: Any, file: Path, at: int) -> None:
         time_ms = events.ms(event.wall_time) or self._last_ms
-        self._first_ms = self._first_ms or time_ms
-        self._last_ms = max(self._last_ms, time_ms)
+        self._opened_ms = self._opened_ms or time_ms
+        if event.summary.value:  # writers may be given the times of these
+            self._first_ms = self._first_ms or time_ms
+            self._last_ms = max(self._last_ms, time_ms)
         for field, kind in _LEFT_OUT.items():
             self._left_out[kind] += event.HasField(field)
         for number, value in enumerate(event.summary.value):

@@ -89,11 +89,14 @@ class _Reading:
         self._stats = 0
         self._start_ms = 0
         self._last_ms = 0
-        self._last_step = 0
+        self._last_step = -1
+        self._shift = 0
+        self._goes_on = False
         self._left_out: Counter[str] = Counter()
 
     def add(self, file: Path) -> None:
         self._exit = None  # of a file before this one: the run went on
+        self._shift, self._goes_on = 0, self._last_step >= 0
         self._folders.append(file.parent / "files")
         for record in _records(file, self._left_out):
             for described, message in record.ListFields():
@@ -130,8 +133,12 @@ class _Reading:
 
     def _take_run(self, run: Any) -> None:
         if self._run is None:
+            self._run = run
             self._start_ms = self._last_ms = _ms(run.start_time)
-        self._run = run  # a later one tells what was changed since
+        else:  # a later one tells what was changed since, and a resumed run's only what was asked for then
+            if run.tags:
+                self._run.ClearField("tags")
+            self._run.MergeFrom(run)
         self._take_config(run.config)
         self._take_summary(run.summary)
 
@@ -167,7 +174,11 @@ class _Reading:
         row: Tree = {}
         put(row, history.item)
         own = {name: row.pop(name) for name in _OWN if name in row}
-        self._last_step = history.step.num if history.HasField("step") else own.get("_step", self._last_step)
+        step = history.step.num if history.HasField("step") else own.get("_step", 0)
+        if self._goes_on:  # offline it counts from 0 once more, and W&B counts on when it gets to know of it
+            self._shift = self._last_step + 1 if step == 0 and self._run.resume else 0
+            self._goes_on = False
+        self._last_step = step + self._shift
         at = own.get("_timestamp")
         time_ms = self._seen(int(at * 1000)) if isinstance(at, int | float) and math.isfinite(at) else self._last_ms
         for name, one in flat(row):
@@ -220,7 +231,7 @@ class _Reading:
             if isinstance(one, dict) or (number and history and _same(history.values[-1], one)):
                 continue  # a medium is in the history, too
             if number and not history and self._exit:
-                self._point(name, one, self._last_step, self._last_ms)
+                self._point(name, one, max(self._last_step, 0), self._last_ms)
             else:
                 tags[names(f"wandb.summary.{name}")] = _text(one)
         return tags

@@ -34,6 +34,7 @@ TABLE: Final[Table] = {
         "host": (13, "string"),
         "start_time": (17, "Timestamp"),
         "git": (21, "GitRepoRecord"),
+        "resume": (24, "bool"),
     },
     "GitRepoRecord": {"remote_url": (1, "string"), "commit": (2, "string")},
     "EnvironmentRecord": {"program": (6, "string"), "email": (10, "string"), "username": (13, "string")},
