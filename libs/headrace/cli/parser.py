@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from headrace.cli import gc, resources, server, sync, tail
+from headrace.cli import gc, moving, resources, server, sync, tail
 
 Run = Callable[[argparse.Namespace], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -55,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
         ),
     )
     _add_gc(commands)
+    _add_moving(commands)
     version = commands.add_parser("version", help="print the version of this client")
     version.set_defaults(run=server.version)
     return parser
@@ -85,6 +86,48 @@ def _add_gc(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
             },
         ),
         (("--dry-run",), {"action": "store_true", "help": "only say what would go"}),
+    )
+
+
+_MOVING: Final[tuple[Argument, ...]] = (
+    (
+        ("--experiment",),
+        {"action": "append", "default": [], "metavar": "NAME", "help": "only its runs; may be repeated"},
+    ),
+    (("--no-artifacts",), {"action": "store_true", "help": "leave files out"}),
+    (("--jobs",), {"type": _positive, "default": 4, "metavar": "N", "help": "so many things at a time (%(default)s)"}),
+)
+_FOLLOWING: Final[tuple[Argument, ...]] = (
+    (("--follow",), {"action": "store_true", "help": "go on bringing what is new every few seconds; Ctrl-C ends it"}),
+    (
+        ("--read-all",),
+        {"action": "store_true", "help": "read and compare also what has not changed since the last time"},
+    ),
+)
+
+
+def _add_moving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    brought = _group(commands, "import", "bring what another tracker recorded; for admins")
+    _asking(
+        brought,
+        "mlflow",
+        moving.import_mlflow,
+        "bring all that an MLflow recorded, with its ids and times; to repeat it brings what is new, and changes nothing else",
+        (
+            ("source",),
+            {"metavar": "SOURCE", "help": "http://host:5000, postgresql://..., sqlite:///mlflow.db or a folder mlruns"},
+        ),
+        (
+            ("--artifacts",),
+            {
+                "default": "",
+                "metavar": "PATH_OR_URI",
+                "help": "with a database: what MLflow's proxy serves (--artifacts-destination), or http:// of its server",
+            },
+        ),
+        (("--workspace",), {"default": "default", "metavar": "NAME", "help": "which one (%(default)s)"}),
+        *_MOVING,
+        *_FOLLOWING,
     )
 
 

@@ -18,6 +18,8 @@ class SourceFile:
     """Bytes."""
     open: Callable[[], BinaryIO]
     """Opens it at its beginning, as often as asked."""
+    stamp: str = ""
+    """Another one when it was written again, as far as the source can tell without reading it."""
 
 
 @dataclass(frozen=True, slots=True)

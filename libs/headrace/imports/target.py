@@ -6,7 +6,7 @@ so whoever waits for its end finds it whole. What is killed in between leaves it
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from headrace.imports.checksum import Total, Totals
 from headrace.imports.parallel import spread
 from headrace.imports.points import Points, each_once, lacking
 from headrace.imports.report import Report
+from headrace.imports.seen import Seen
 from headrace.imports.sending import Sending
 from headrace.imports.source import SourceExperiment, SourceFile, SourceModel, SourceRegisteredModel, SourceRun
 from headrace.ingest.columns import FAR
@@ -37,8 +38,9 @@ class Target:
     runs before their logged models, and these before registered models. `finish` comes last.
     """
 
-    def __init__(self, client: Client, report: Report) -> None:
+    def __init__(self, client: Client, report: Report, seen: Seen | None = None) -> None:
         self.client = client
+        self.seen: Final = seen or Seen()
         self.report = report
         self.sending: Final = Sending(client)
         self._connection = client.connection
@@ -47,6 +49,9 @@ class Target:
         self._afterwards: list[Callable[[], None]] = []
         self._bins: dict[str, SourceExperiment] = {}
         self._readers: dict[str, Callable[[], Totals]] = {}
+        self._skipped: dict[str, Callable[[], None]] = {}
+        self._aliases: dict[str, set[str]] = {}
+        self._digests: dict[tuple[str, str], tuple[int, str, str]] = {}
 
     def put_experiment(self, source: SourceExperiment) -> str:
         """Its id here. One that is in the source's bin goes there with `finish`."""
@@ -75,13 +80,32 @@ class Target:
             return self._experiments[name]
 
     def put_run(self, source: SourceRun) -> None:
-        """A run with its points and files. Raises HeadraceError where it is refused."""
+        """A run with its points and files. Raises HeadraceError where it is refused.
+
+        Of one that has ended and was seen as it is now, these are not read again.
+        """
         final = wires.run(source, self.experiment_id(source.experiment))
-        _Run(self, source, final).put()
+        thing = f"run {source.run_id}"
+        totals = self.seen.totals(thing, source.mark)
+        if source.state in {"RUNNING", "SCHEDULED"} or totals is None:
+            _Run(self, source, final).put()
+        else:
+            self.has_run(source.run_id, {**totals, **checksum.of_run(final)})
+            self._skipped[thing] = lambda: _Run(self, source, final).put()
 
     def put_model(self, source: SourceModel) -> None:
-        """A logged model with its files."""
+        """A logged model with its files. Of one that was seen as it is now, the files are not read again."""
         final = wires.model(source, self.experiment_id(source.experiment))
+        thing = f"logged model {source.model_id}"
+        if source.state != "PENDING" and (totals := self.seen.totals(thing, source.mark)) is not None:
+            self._has(
+                thing, {**checksum.of_model(final), "files": totals.get("files", Total())}, self._model_of(source)
+            )
+            self._skipped[thing] = lambda: self._put_model(thing, source, final)
+        else:
+            self._put_model(thing, source, final)
+
+    def _put_model(self, thing: str, source: SourceModel, final: tracking_pb2.LoggedModel) -> None:
         known = self.model(source.model_id)
         totals = checksum.of_model(final)
         ready = known is not None and known.lifecycle_stage != _DELETED
@@ -93,10 +117,9 @@ class Target:
                 self._say_model(begun)
                 ready = True
 
-        files = self.put_files(source.model_id, source.files(), known is not None, begin)
-        self._has(
-            f"logged model {source.model_id}", {**totals, "files": files}, lambda: self._model_totals(source.model_id)
-        )
+        files = self.put_files(source.model_id, source.files(), known is not None, begin, source.state == "PENDING")
+        self._has(thing, {**totals, "files": files}, self._model_of(source))
+        self.seen.add(thing, source.mark, {**totals, "files": files})
         if source.deleted and not (known is not None and known.lifecycle_stage == _DELETED and not ready):
             self._say_model(_active(final))
             self.later(lambda: self._say_model(final))
@@ -123,6 +146,9 @@ class Target:
                 self._put_version(version)
             except (errors.InvalidRequest, errors.WrongState, errors.NotFound) as error:
                 self.report.fail(thing, error)
+        for alias in self._aliases.get(source.name, set()) - source.aliases.keys():
+            self._delete_alias(source.name, alias)
+        self._aliases[source.name] = set(source.aliases)
         for alias, number in source.aliases.items():
             promote = registry.PromoteModelVersionRequest(model_name=source.name, version=number, alias=alias)
             try:
@@ -130,6 +156,15 @@ class Target:
                 self._changed(answer.previous_version != number)
             except (errors.InvalidRequest, errors.NotFound) as error:
                 self.report.fail(f"alias {alias!r} of model {source.name!r}", error)
+
+    def _delete_alias(self, name: str, alias: str) -> None:
+        """One that went since the last round."""
+        request = registry.DeleteModelAliasRequest(model_name=name, alias=alias)
+        try:
+            self._connection.call(lambda c: c.registry.DeleteModelAlias, request, again=False)
+        except errors.NotFound:
+            return
+        self.report.add(changed=1)
 
     def _put_version(self, version: registry_pb2.ModelVersion) -> None:
         request = registry.ImportModelVersionRequest(version=version)
@@ -148,20 +183,38 @@ class Target:
         with self._lock:
             self._afterwards.append(step)
 
-    def put_files(self, owner: str, files: Iterator[SourceFile], known: bool, begin: Callable[[], None]) -> Total:
-        """Brings over those that are not there, by size and digest; what the source has. `begin` is called before a write."""
+    def put_files(
+        self, owner: str, files: Iterator[SourceFile], known: bool, begin: Callable[[], None], growing: bool
+    ) -> Total:
+        """Brings over those that are not there, by size and digest; what the source has. `begin` is called before a write.
+
+        While the owner is growing, a file that looks as it did when it was last read is not read again.
+        """
         there = {one.path: one for one in self.files(owner)} if known else {}
         found = Total()
         for file in files:
-            has = there.get(file.path)
-            if has is not None and has.size_bytes == file.size and has.sha256 == (digest := _digest(file)):
-                found += checksum.of_file(owner, file.path, file.size, bytes.fromhex(digest))
-                continue
+            try:
+                found += self._put_file(owner, file, there.get(file.path), begin, growing)
+            except (errors.InvalidRequest, errors.DataLost, OSError) as error:
+                self.report.fail(f"file {file.path} of {owner}", error)
+                found += Total(1, 0, file.size)
+        return found
+
+    def _put_file(
+        self, owner: str, file: SourceFile, has: Artifact | None, begin: Callable[[], None], growing: bool
+    ) -> Total:
+        size, stamp, sha256 = self._digests.get((owner, file.path), (-1, "", ""))
+        if not growing or (size, stamp) != (file.size, file.stamp):
+            sha256 = _digest(file) if has is not None and has.size_bytes == file.size else ""
+        if has is None or not sha256 or has.sha256 != sha256:
             begin()
             stored = self.client.artifacts.upload_from(owner, file.open, file.size, file.path)
             self.report.add(changed=1, files=1, size=stored.size_bytes)
-            found += checksum.of_file(owner, file.path, stored.size_bytes, bytes.fromhex(stored.sha256))
-        return found
+            size, sha256 = stored.size_bytes, stored.sha256
+        else:
+            size = file.size
+        self._digests[owner, file.path] = (file.size, file.stamp, sha256)
+        return checksum.of_file(owner, file.path, size, bytes.fromhex(sha256))
 
     def files(self, owner: str) -> tuple[Artifact, ...]:
         """Those that are here; none of an owner that is not."""
@@ -202,15 +255,27 @@ class Target:
         self._has(f"run {run_id}", totals, lambda: self._run_totals(run_id))
 
     def read_back(self, jobs: int) -> None:
-        """Reads all things that were put, by the same calls as anyone; what is there goes into the report."""
+        """Reads all things that were put since the last time, by the same calls as anyone; what is there goes into the report.
 
+        What was not read again in the source, and is otherwise than it was seen to be, is put after all.
+        """
+        self._read(list(self._readers), jobs)
+        again = [thing for thing in self._skipped if self.report.source[thing] != self.report.target[thing]]
+        spread(again, lambda thing: self._skipped[thing](), jobs)
+        self.finish()
+        self._read(again, jobs)
+        self._readers.clear()
+        self._skipped.clear()
+        self.seen.save()
+
+    def _read(self, things: Sequence[str], jobs: int) -> None:
         def read(thing: str) -> None:
             try:
                 self.report.target[thing] = self._readers[thing]()
             except errors.NotFound:
                 self.report.target[thing] = {}
 
-        spread(list(self._readers), read, jobs)
+        spread(things, read, jobs)
 
     def _has(self, thing: str, totals: Totals, read: Callable[[], Totals]) -> None:
         self.report.source[thing] = totals
@@ -226,6 +291,9 @@ class Target:
             return {}
         points = checksum.total(self.sending.totals(run_id).values())
         return {**checksum.of_run(found), "points": points, "files": self._file_totals(run_id)}
+
+    def _model_of(self, source: SourceModel) -> Callable[[], Totals]:
+        return lambda: self._model_totals(source.model_id)
 
     def _model_totals(self, model_id: str) -> Totals:
         found = self.model(model_id)
@@ -280,16 +348,19 @@ class _Run:
         self._target = target
         self._source = source
         self._final = final
+        self._flawed = False
         self._known = target.run(source.run_id)
         self._ready = self._known is not None and self._known.lifecycle_stage != _DELETED
 
     def put(self) -> None:
         target, source, final = self._target, self._source, self._final
         points = self._put_points()
-        files = target.put_files(source.run_id, source.files(), self._known is not None, self._begin)
+        growing = source.state in {"RUNNING", "SCHEDULED"}
+        files = target.put_files(source.run_id, source.files(), self._known is not None, self._begin, growing)
         target.report.leave(source.left_out)
         totals = {**checksum.of_run(final), "points": points, "files": files}
         target.has_run(source.run_id, totals)
+        target.seen.add(f"run {source.run_id}", "" if self._flawed else source.mark, totals)
         if source.deleted and not self._is_deleted():
             target.say_run(_active(final))
             target.later(lambda: target.say_run(final, source.delete_ms))
@@ -336,10 +407,12 @@ class _Run:
         """Those that can be kept, each once; the others are told."""
         report = self._target.report
         if problem := key_problem(key):
+            self._flawed = True
             report.fail(f"run {self._source.run_id}", f"{len(points):,} points cannot be kept: {problem}")
             return points.at(slice(0, 0))
         near = (abs(points.steps) < FAR) & (abs(points.times) < FAR)
         if not near.all():
+            self._flawed = True
             far = len(points) - int(near.sum())
             report.fail(f"run {self._source.run_id}", f"{far:,} points of {key!r} cannot be kept: step or time too far")
             points = points.at(near)

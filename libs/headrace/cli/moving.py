@@ -1,0 +1,128 @@
+"""`headrace import`, `headrace export`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace import errors
+from headrace.cli.output import print_json, print_table
+from headrace.client import Client
+
+if TYPE_CHECKING:
+    from headrace.imports.bringing import Source
+    from headrace.imports.report import Report
+
+_TOLD: Final = 10  # differences and failures
+_EVERY_S: Final = 5.0
+_EXTRA: Final = "pip install 'headrace[import]'"
+
+
+def import_mlflow(args: argparse.Namespace) -> int:
+    """From an MLflow; exit code 1 where something differs or was refused."""
+    return _with_extra(lambda: _import_mlflow(args))
+
+
+def _import_mlflow(args: argparse.Namespace) -> int:
+    from headrace.imports.mlflow.entities import Choice  # noqa: PLC0415 - of the extra [import]
+    from headrace.imports.mlflow.plan import Mlflow  # noqa: PLC0415 - as above
+
+    choice = Choice(tuple(args.experiment), not args.no_artifacts, args.workspace, args.jobs + 1)
+    with closing(Mlflow(args.source, args.artifacts, choice)) as source:
+        return bring(args, args.source, source.open)
+
+
+def bring(args: argparse.Namespace, name: str, source: "Callable[[Callable[[str], None]], Source]") -> int:
+    """Brings what the source has, once or for as long as `args.follow` says; prints the report.
+
+    `name` tells this source from others; `source(note)` opens it, and says by `note` what it found.
+    """
+    from headrace.imports.bringing import Bringing, follow  # noqa: PLC0415 - of the extra [import]
+    from headrace.imports.progress import Progress  # noqa: PLC0415 - as above
+    from headrace.imports.seen import Seen, place  # noqa: PLC0415 - as above
+
+    progress = Progress(sys.stderr)
+    with Client(args.uri) as client:
+        client.connection.check()
+        seen = Seen(None if args.read_all else place(name, client.connection.uri))
+        bringing = Bringing(client, jobs=args.jobs, tell=progress, seen=seen)
+        try:
+            if args.follow:
+                print("following: Ctrl-C ends it", file=sys.stderr)
+                follow(bringing, lambda: source(bringing.report.note), every_s=_EVERY_S)
+            else:
+                bringing.round(source(bringing.report.note))
+        finally:
+            progress.close()
+    return show(bringing.report, as_json=args.json)
+
+
+def show(report: "Report", *, as_json: bool) -> int:
+    """Prints what both sides have; 0 where that is the same, and nothing was refused."""
+    differences = [str(one) for one in report.differences()]
+    if as_json:
+        print_json(_plain(report, differences))
+        return 0 if report.well else 1
+    print_table(("", "source", "headrace", "checksum"), _rows(report), "the source has nothing")
+    for text in report.notes:
+        print(f"note: {text}", file=sys.stderr)
+    if report.repeats:
+        print(
+            f"note: {report.repeats:,} points stand in the source more than once: they are kept once", file=sys.stderr
+        )
+    for what, lines in (("differs", differences), ("refused", report.failures)):
+        for line in lines[:_TOLD]:
+            print(f"{what}: {line}", file=sys.stderr)
+        if len(lines) > _TOLD:
+            print(f"{what}: ... and {len(lines) - _TOLD:,} more (--json tells all)", file=sys.stderr)
+    print(
+        f"{report.changed:,} changed; {report.points_sent:,} points and {report.files_sent:,} files with"
+        f" {report.bytes_sent:,} bytes sent; {'both sides are the same' if report.well else 'the sides DIFFER'}",
+        file=sys.stderr,
+    )
+    return 0 if report.well else 1
+
+
+def _rows(report: "Report") -> list[tuple[str, str, str, str]]:
+    from headrace.imports.checksum import KINDS, Total  # noqa: PLC0415 - of the extra [import]
+
+    source, target = report.sums()
+    rows: list[tuple[str, str, str, str]] = []
+    for kind in KINDS:
+        has, got = source.get(kind, Total()), target.get(kind, Total())
+        if has.count or got.count:
+            same = f"{has.checksum:032x}"[:12] if has == got else "DIFFERS"
+            rows.append((kind, f"{has.count:,}", f"{got.count:,}", same))
+            if kind == "files":
+                rows.append(("bytes of files", f"{has.size:,}", f"{got.size:,}", ""))
+    return rows
+
+
+def _plain(report: "Report", differences: list[str]) -> Mapping[str, Any]:
+    source, target = report.sums()
+    return {
+        "same": report.well,
+        "changed": report.changed,
+        "points_sent": report.points_sent,
+        "files_sent": report.files_sent,
+        "bytes_sent": report.bytes_sent,
+        "points_repeated": report.repeats,
+        "source": {kind: _total(one) for kind, one in source.items()},
+        "headrace": {kind: _total(one) for kind, one in target.items()},
+        "differences": differences,
+        "refused": report.failures,
+        "notes": report.notes,
+    }
+
+
+def _total(total: Any) -> Mapping[str, object]:
+    return {"count": total.count, "checksum": f"{total.checksum:032x}", "bytes": total.size}
+
+
+def _with_extra(work: Callable[[], int]) -> int:
+    """Does the work, or says what is to be installed."""
+    try:
+        return work()
+    except ModuleNotFoundError as error:
+        raise errors.InvalidRequest(f"{error}; moving needs it: {_EXTRA}") from None
