@@ -26,17 +26,6 @@ def arrow() -> ModuleType:
     return module
 
 
-def crc32c() -> Callable[[bytes], int]:
-    """The checksum. Raises ModuleNotFoundError that says how to get it."""
-    try:
-        function: Callable[[bytes], int] = import_module("crc32c").crc32c
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error}; event files of TensorBoard need it: pip install 'headrace[import]'", name=error.name
-        ) from None
-    return function
-
-
 def psutil() -> Any:
     """The library. Raises ModuleNotFoundError that says how to get it."""
     try:

@@ -19,7 +19,9 @@ import fix_trackers
 import headrace as hr
 from fix_client import with_client
 from fix_services import Running
+from headrace import cli
 from headrace.imports import neptune
+from headrace.imports.report import Report
 from headrace.imports.source import SourceRun
 
 BEGAN: Final = datetime(2025, 3, 4, 5, 6, 7, 89_000, UTC)
@@ -126,13 +128,15 @@ def exported(tmp_path: Path) -> Path:
 def runs(path: Path, **options: Any) -> dict[str, SourceRun]:
     """By Neptune's ids; nothing may fail."""
 
-    def fail(thing: str, why: object) -> None:
-        raise AssertionError(f"{thing}: {why}")
+    report = Report()
+    found = {run.tags["neptune.run_id"]: run for run in neptune.read(path, report, **options)}
+    assert not report.failures
+    return found
 
-    return {run.tags["neptune.run_id"]: run for run in neptune.read(path, fail, **options)}
 
-
-async def test_everything_of_a_run_arrives(services: Running, exported: Path, tmp_path: Path) -> None:
+async def test_everything_of_a_run_arrives(
+    services: Running, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def work(client: hr.Client) -> None:
         report = fix_trackers.imported(client, runs(exported).values())
         run_id = runs(exported)["RUN-1"].run_id
@@ -163,7 +167,17 @@ async def test_everything_of_a_run_arrives(services: Running, exported: Path, tm
             "attributes of type notebook": 1,
             "names spelled otherwise": 1,
         }
-        assert fix_trackers.imported(client, runs(exported).values()).changed == 0
+        uri = ["--uri", client.connection.uri]
+        assert cli.main(["import", "neptune", str(exported), *uri]) == 0
+        told = capsys.readouterr().err
+        assert "1 fractions of steps (see --step-multiplier)" in told
+        assert "0 changed; 0 points and 0 files" in told
+        assert (
+            cli.main(["import", "neptune", str(exported), "--step-multiplier", "10", "--dry-run", "--json", *uri]) == 0
+        )
+        would = json.loads(capsys.readouterr().out)
+        assert [run["points"] for run in would["runs"]] == [152, 1]
+        assert "fractions of steps (see --step-multiplier)" not in would["left_out"]
 
     await with_client(services, work)
 
@@ -207,12 +221,14 @@ def test_what_cannot_be_read_is_told_and_the_rest_read(exported: Path) -> None:
     (folder / "RUN-3-00_part_0.parquet.tmp").touch()
     other = pa.table({"project_id": ["x"]})
     pq.write_table(other, folder / "RUN-4-00_part_0.parquet")
-    told: list[tuple[str, str]] = []
-    found = list(neptune.read(exported, lambda thing, why: told.append((Path(thing).name[:5], str(why)))))
+    report = Report()
+    found = list(neptune.read(exported, report))
     assert [run.tags["neptune.run_id"] for run in found] == ["RUN-1"]
-    assert [thing for thing, _ in told] == ["RUN-3", "RUN-2", "RUN-4"]
-    assert "not finished" in told[0][1]
-    assert "lacks the columns attribute_path, attribute_type" in told[2][1]
+    tmp, cut, other_columns = report.failures
+    assert "RUN-3-00_part_0.parquet.tmp: the export of this run was not finished" in tmp
+    assert str(broken) in cut
+    assert "RUN-4" in other_columns
+    assert "lacks the columns attribute_path, attribute_type" in other_columns
 
 
 def test_what_is_no_export_is_refused_by_name(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ import fix_trackers
 import headrace as hr
 from fix_client import with_client
 from fix_services import Running
+from headrace import cli
 from headrace.imports import tensorboard
+from headrace.imports.report import Report
 from headrace.imports.source import SourceRun
 from headrace.imports.tensorboard_events import HPARAMS, TABLE
 
@@ -65,7 +67,7 @@ def seen(folder: Path) -> dict[str, dict[str, list[tuple[int, int, str]]]]:
 
 
 def named(folder: Path, *, later_s: float = 0) -> dict[str, SourceRun]:
-    return {run.name: run for run in tensorboard.read(folder, clock=lambda: time.time() + later_s)}
+    return {run.name: run for run in tensorboard.read(folder, Report(), clock=lambda: time.time() + later_s)}
 
 
 def test_the_numbers_of_fields_are_those_of_the_real_package(tmp_path: Path) -> None:
@@ -76,10 +78,12 @@ def test_the_numbers_of_fields_are_those_of_the_real_package(tmp_path: Path) -> 
         assert {name: number for name, (number, _) in HPARAMS[message].items()}.items() <= theirs[message].items()
 
 
-async def test_a_headrace_has_what_tensorboard_sees(services: Running, logs: Path) -> None:
+async def test_a_headrace_has_what_tensorboard_sees(
+    services: Running, logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def work(client: hr.Client) -> None:
         there = seen(logs)
-        report = fix_trackers.imported(client, tensorboard.read(logs))
+        report = fix_trackers.imported(client, tensorboard.read(logs, Report()))
         experiment = client.get_experiment("logs")
         runs = {run.name: run for run in client.search_runs([experiment.id])}
         assert runs.keys() == there.keys() == {"train", "train/session", "deeper/eval"}
@@ -89,7 +93,10 @@ async def test_a_headrace_has_what_tensorboard_sees(services: Running, logs: Pat
                 found = fix_trackers.points(client, runs[name].run_id, tag)
                 assert [(step, at, repr(value)) for step, at, value in found] == sorted(points, key=lambda one: one[1])
         assert report.left_out == {"histograms": 1, "pr_curves": 1}
-        assert fix_trackers.imported(client, tensorboard.read(logs)).changed == 0
+        assert cli.main(["import", "tensorboard", str(logs), "--uri", client.connection.uri]) == 0
+        told = capsys.readouterr().err
+        assert "note: left out or changed: 1 histograms, 1 pr_curves" in told
+        assert "0 changed; 0 points and 0 files" in told
 
     await with_client(services, work)
 
@@ -130,14 +137,14 @@ async def test_a_killed_run_comes_as_far_as_it_got_and_goes_on(services: Running
         folder.mkdir()
         data = killed.read_bytes()
         (folder / killed.name).write_bytes(data[:-1_000])
-        (run,) = tensorboard.read(folder)
+        (run,) = tensorboard.read(folder, Report())
         assert run.state == "RUNNING"
         assert 0 < run.left_out["bytes that cannot be read"] < 100
         fix_trackers.imported(client, [run])
         part = fix_trackers.points(client, run.run_id, "loss")
         assert [(step, at, repr(value)) for step, at, value in part] == seen(folder)["."]["loss"]
         shutil.copy(killed, folder)
-        (run,) = tensorboard.read(folder, clock=lambda: killed.stat().st_mtime + 2 * tensorboard.STALE_S)
+        (run,) = tensorboard.read(folder, Report(), clock=lambda: killed.stat().st_mtime + 2 * tensorboard.STALE_S)
         fix_trackers.imported(client, [run])
         whole = fix_trackers.points(client, run.run_id, "loss")
         assert len(part) < len(whole)
@@ -149,4 +156,4 @@ async def test_a_killed_run_comes_as_far_as_it_got_and_goes_on(services: Running
 
 def test_what_holds_no_event_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(hr.errors.InvalidRequest, match="no event file of TensorBoard"):
-        list(tensorboard.read(tmp_path))
+        list(tensorboard.read(tmp_path, Report()))

@@ -17,8 +17,11 @@ import fix_trackers
 import headrace as hr
 from fix_client import with_client
 from fix_services import Running
+from headrace import cli
 from headrace.imports import wandb
+from headrace.imports.report import Report
 from headrace.imports.source import SourceRun
+from headrace.imports.wandb_log import HEADER
 from headrace.imports.wandb_records import TABLE
 
 REQUIREMENTS: Final = Path(__file__).parents[2] / "bench" / "peers" / "wandb.txt"
@@ -57,7 +60,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def named(folder: Path) -> dict[str, SourceRun]:
-    return {run.tags["wandb.run_id"]: run for run in wandb.read(folder)}
+    return {run.tags["wandb.run_id"]: run for run in wandb.read(folder, Report())}
 
 
 def test_the_numbers_of_fields_are_those_of_the_real_package(tmp_path: Path) -> None:
@@ -102,8 +105,8 @@ async def test_everything_of_a_run_arrives(services: Running, logged: Path, tmp_
             "histograms in the history": 1,
             "lists and nulls in the history": 1,
         }
-        assert fix_trackers.imported(client, wandb.read(logged)).changed > 0  # the others
-        assert fix_trackers.imported(client, wandb.read(logged)).changed == 0
+        assert fix_trackers.imported(client, wandb.read(logged, Report())).changed > 0  # the others
+        assert fix_trackers.imported(client, wandb.read(logged, Report())).changed == 0
 
     await with_client(services, work)
 
@@ -164,7 +167,7 @@ def test_the_parts_of_a_resumed_run_make_one(logged: Path) -> None:
 
 
 def losses(file: Path, now: float) -> tuple[SourceRun, list[tuple[int, int, float]]]:
-    (run,) = wandb.read(file, clock=lambda: now)
+    (run,) = wandb.read(file, Report(), clock=lambda: now)
     return run, next((list(series) for series in run.series() if series.key == "loss"), [])
 
 
@@ -225,10 +228,41 @@ def test_a_damaged_block_loses_no_other(killed: Path, tmp_path: Path) -> None:
     assert points[-1] == whole[-1]
 
 
+async def test_the_command_tells_what_would_come_and_brings_it(
+    services: Running, logged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(client: hr.Client) -> None:
+        command = ["import", "wandb", str(logged), "--experiment", "Moved", "--uri", client.connection.uri]
+        assert cli.main([*command, "--dry-run"]) == 0
+        would = capsys.readouterr()
+        assert [line.split()[:3] for line in would.out.splitlines() if "Erster" in line] == [
+            ["Moved", "Erster", "Lauf"]
+        ]
+        assert "note: left out or changed: 1 alerts, 1 histograms in the history" in would.err
+        assert not client.search_experiments("name = 'Moved'")
+        assert cli.main(command) == 0
+        first = capsys.readouterr()
+        assert "runs" in first.out
+        assert "50 texts in the history" in first.err
+        assert "both sides are the same" in first.err
+        moved = client.search_runs([client.get_experiment("Moved").id])
+        assert sorted(run.state for run in moved) == ["FAILED", "FINISHED", "FINISHED"]
+        assert cli.main(command) == 0
+        assert "0 changed; 0 points and 0 files" in capsys.readouterr().err
+        assert cli.main([*command[:2], str(logged / "nowhere"), *command[3:]]) == 1
+        assert "nowhere: no run-*.wandb file is here or below" in capsys.readouterr().err
+
+    await with_client(services, work)
+
+
 def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(hr.errors.InvalidRequest, match=r"no run-\*\.wandb file"):
-        list(wandb.read(tmp_path))
+        list(wandb.read(tmp_path, Report()))
     other = tmp_path / "run-x.wandb"
     other.write_bytes(b"something else")
-    with pytest.raises(hr.errors.InvalidRequest, match=r"run-x\.wandb: must begin with"):
-        list(wandb.read(tmp_path))
+    (tmp_path / "run-new.wandb").write_bytes(HEADER)
+    report = Report()
+    assert not list(wandb.read(tmp_path, report))
+    assert [line for line in report.failures if "run-x.wandb: must begin with" in line] == report.failures
+    assert [line for line in report.notes if "run-new.wandb tells of no run" in line] == report.notes
+    assert (len(report.failures), len(report.notes)) == (1, 1)

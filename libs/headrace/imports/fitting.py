@@ -87,7 +87,8 @@ def texts(values: Mapping[str, str], most: int, folder: str) -> tuple[dict[str, 
 
 def on_disk(name: str, file: Path) -> SourceFile:
     """A file that is there."""
-    return SourceFile(name, file.stat().st_size, lambda: file.open("rb"))
+    known = file.stat()
+    return SourceFile(name, known.st_size, lambda: file.open("rb"), str(known.st_mtime_ns))
 
 
 def in_memory(name: str, data: bytes) -> SourceFile:

@@ -7,15 +7,19 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from headrace import errors, optional
+import pyarrow as pa
+from pyarrow import compute, parquet
+
+from headrace import errors
 from headrace.imports import fitting
+from headrace.imports.report import Report
 from headrace.imports.source import SourceFile, SourceRun
 from headrace.records import MetricHistory
 
@@ -40,15 +44,14 @@ _SERIES: Final = {"string_series": ".csv", "histogram_series": ".jsonl"}
 _RUNNING: Final = frozenset({"running", "active"})
 
 
-def read(
-    path: Path, fail: Callable[[str, object], None], files: Path | None = None, multiplier: int = 1
-) -> Iterator[SourceRun]:
+def read(path: Path, report: Report, files: Path | None = None, multiplier: int = 1) -> Iterator[SourceRun]:
     """The runs of an export: of its folder, of the data folder in that, or of one project's folder in that.
 
     `files` is the folder of its files, where it is not `files` beside the data; steps, which may have fractions in
-    Neptune, are multiplied. What cannot be read goes to `fail` with the reason. Needs pyarrow. Raises InvalidRequest where
-    there is no run.
+    Neptune, are multiplied. What cannot be read is told to the report. Raises InvalidRequest where there is
+    no run.
     """
+    path = path.resolve()
     data = path / "data" if (path / "data").is_dir() else path
     firsts = sorted(data.glob(f"*{_FIRST}")) or sorted(data.glob(f"*/*{_FIRST}"))
     if not firsts:
@@ -58,16 +61,15 @@ def read(
         )
     for left in sorted({file.parent for file in firsts}):
         for part in sorted(left.glob("*.parquet.tmp")):
-            fail(str(part), "the export of this run was not finished; export it again")
-    invalid = optional.arrow().lib.ArrowException
+            report.fail(str(part), "the export of this run was not finished; export it again")
     for first in firsts:
         stem = first.name.removesuffix(_FIRST)
         parts = sorted(first.parent.glob(f"{stem}_part_*.parquet"), key=lambda part: int(part.stem.rpartition("_")[2]))
         root = (files or first.parent.parent.parent / "files") / first.parent.name
         try:
             yield _Reading(parts, root, multiplier).run()
-        except (invalid, errors.InvalidRequest, OSError) as error:
-            fail(str(first), error)
+        except (pa.lib.ArrowException, errors.InvalidRequest, OSError) as error:
+            report.fail(str(first), error)
 
 
 class _Reading:
@@ -186,9 +188,6 @@ class _Reading:
 
 def _rows(part: Path, attribute: str | None = None) -> Iterator[dict[str, Any]]:
     """Those of one attribute, or all. Raises InvalidRequest where a column is missing."""
-    optional.arrow()
-    from pyarrow import compute, parquet  # noqa: PLC0415 - as in `optional`
-
     with parquet.ParquetFile(part) as file:
         needed = {"project_id", "run_id", "attribute_path", "attribute_type", "step", "timestamp", *_VALUES.values()}
         if missing := needed - set(file.schema_arrow.names):

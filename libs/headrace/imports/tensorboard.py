@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from headrace import errors
 from headrace.imports import fitting
 from headrace.imports import tensorboard_events as events
+from headrace.imports.report import Report
 from headrace.imports.source import SourceFile, SourceRun
 from headrace.imports.tfrecord import RecordFile
 from headrace.records import MetricHistory
@@ -24,8 +25,11 @@ _LEFT_OUT: Final = {"graph_def": "graphs", "meta_graph_def": "graphs", "tagged_r
 _STATES: Final = {0: "FINISHED", 1: "FINISHED", 2: "FAILED"}  # by HParams' status; 3 is running
 
 
-def read(path: Path, clock: Callable[[], float] = time.time) -> Iterator[SourceRun]:
-    """The runs below a log folder, or of one event file. Raises InvalidRequest where there is none."""
+def read(path: Path, report: Report, clock: Callable[[], float] = time.time) -> Iterator[SourceRun]:
+    """The runs below a log folder, or of one event file.
+
+    What cannot be read is told to the report. Raises InvalidRequest where there is no such file.
+    """
     files = [path] if path.is_file() else sorted(path.rglob("*tfevents*"))
     folders: dict[Path, list[Path]] = {}
     for file in files:
@@ -35,8 +39,11 @@ def read(path: Path, clock: Callable[[], float] = time.time) -> Iterator[SourceR
         raise errors.InvalidRequest(f"{path}: no event file of TensorBoard (*tfevents*) is here or below")
     top = (path.parent if path.is_file() else path).resolve()
     for folder, found in folders.items():
-        reading = _Reading(top.name, folder.resolve().relative_to(top).as_posix(), found)
-        yield reading.run(stale=clock() - max(file.stat().st_mtime for file in found) > STALE_S)
+        try:
+            reading = _Reading(top.name, folder.resolve().relative_to(top).as_posix(), found)
+            yield reading.run(stale=clock() - max(file.stat().st_mtime for file in found) > STALE_S)
+        except OSError as error:
+            report.fail(str(folder), error)
 
 
 @dataclass(frozen=True, slots=True)

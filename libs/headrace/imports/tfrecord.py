@@ -2,24 +2,23 @@
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from headrace.optional import crc32c
+from crc32c import crc32c
 
 _LENGTH: Final = struct.Struct("<QI")
 _CRC: Final = struct.Struct("<I")
 
 
 class RecordFile:
-    """The records of a file from where it stands, each with the place where it begins. Needs the package crc32c."""
+    """The records of a file from where it stands, each with the place where it begins."""
 
     lost: int
     """So many bytes, of those read, are in no whole record: of a writer that was killed, or damaged since."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._crc = crc32c()
         self.lost = 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
@@ -34,7 +33,7 @@ class RecordFile:
                 self.lost += size - at
                 return
             data = self._file.read(length)
-            if _CRC.unpack(self._file.read(_CRC.size))[0] == masked(self._crc, data):
+            if _CRC.unpack(self._file.read(_CRC.size))[0] == masked(data):
                 yield at, data
             else:
                 self.lost += end - at
@@ -44,10 +43,10 @@ class RecordFile:
         if len(head) < _LENGTH.size:
             return -1
         length, crc = _LENGTH.unpack(head)
-        return int(length) if crc == masked(self._crc, head[:8]) else -1
+        return int(length) if crc == masked(head[:8]) else -1
 
 
-def masked(crc: Callable[[bytes], int], data: bytes) -> int:
+def masked(data: bytes) -> int:
     """A checksum that may stand in what is itself checked."""
-    plain = crc(data)
+    plain = crc32c(data)
     return ((plain >> 15 | plain << 17) + 0xA282EAD8) & 0xFFFFFFFF

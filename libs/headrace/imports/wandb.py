@@ -1,6 +1,5 @@
 """Runs that the client of Weights & Biases left on disk: `wandb/offline-run-*/run-*.wandb`, and `run-*` of online runs."""
 
-import logging
 import math
 import os
 import time
@@ -15,12 +14,11 @@ from google.protobuf.message import DecodeError
 
 from headrace import errors
 from headrace.imports import fitting
+from headrace.imports.report import Report
 from headrace.imports.source import SourceFile, SourceRun
 from headrace.imports.wandb_log import RecordLog
 from headrace.imports.wandb_records import Record, Tree, Unreadable, flat, put, remove, value
 from headrace.records import MetricHistory
-
-log: Final = logging.getLogger("headrace")
 
 STALE_S: Final = 3600.0
 """A run without an end whose file nobody wrote to for so long was killed. A live one writes every 15 s."""
@@ -28,49 +26,48 @@ _OWN: Final = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})  # wandb'
 _TABLE: Final = "run_table"  # artifacts that repeat a table which is a file of the run, too
 
 
-def read(path: Path, clock: Callable[[], float] = time.time) -> Iterator[SourceRun]:
+def read(path: Path, report: Report, clock: Callable[[], float] = time.time) -> Iterator[SourceRun]:
     """The runs below a folder, or of one `.wandb` file; the files of a run that was resumed make one run.
 
-    Raises InvalidRequest where there is none, or where a file is none of wandb's.
+    What cannot be read is told to the report. Raises InvalidRequest where there is no such file.
     """
-    found: dict[tuple[str, str, str], list[Path]] = {}
-    for file in _logs(path):
-        run = next((record.run for record in _records(file) if record.HasField("run")), None)
-        if run is None:
-            log.warning("%s tells of no run, it was cut off or damaged: left out", file)
-        else:
-            found.setdefault((run.entity, run.project, run.run_id), []).append(file)
-    if not found:
+    logs = [path] if path.is_file() else sorted(path.rglob("run-*.wandb"))
+    if not logs:
         raise errors.InvalidRequest(
-            f"{path}: no run-*.wandb file with a run in it is here or below;"
+            f"{path}: no run-*.wandb file is here or below;"
             " name a folder such as wandb/, or wandb/offline-run-20260102_030405-abcd1234"
         )
+    found: dict[tuple[str, str, str], list[Path]] = {}
+    for file in logs:
+        try:
+            run = next((record.run for record in _records(file) if record.HasField("run")), None)
+        except (errors.InvalidRequest, OSError) as error:
+            report.fail(str(file), error)
+            continue
+        if run is None:
+            report.note(f"{file} tells of no run: it was cut off before, or is still empty")
+        else:
+            found.setdefault((run.entity, run.project, run.run_id), []).append(file)
     for files in found.values():
         reading = _Reading()
-        for file in sorted(files, key=lambda file: file.parent.name.removeprefix("offline-")):  # by their times
-            reading.add(file)
-        yield reading.run(clock() - max(file.stat().st_mtime for file in files) > STALE_S)
-
-
-def _logs(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(path.rglob("run-*.wandb"))
+        try:
+            for file in sorted(files, key=lambda file: file.parent.name.removeprefix("offline-")):  # by their times
+                reading.add(file)
+            yield reading.run(clock() - max(file.stat().st_mtime for file in files) > STALE_S)
+        except OSError as error:
+            report.fail(", ".join(map(str, files)), error)
 
 
 def _records(file: Path, left_out: Counter[str] | None = None) -> Iterator[Any]:
     left_out = Counter() if left_out is None else left_out
     with file.open("rb") as opened:
-        framed = RecordLog(opened)
-        try:
-            for data in framed:
-                try:
-                    yield Record.FromString(data)
-                except DecodeError:
-                    left_out["bytes that cannot be read"] += len(data)
-        except errors.InvalidRequest as error:
-            raise errors.InvalidRequest(f"{file}: {error}") from None
-        left_out["bytes that cannot be read"] += framed.lost
+        log = RecordLog(opened)
+        for data in log:
+            try:
+                yield Record.FromString(data)
+            except DecodeError:
+                left_out["bytes that cannot be read"] += len(data)
+        left_out["bytes that cannot be read"] += log.lost
 
 
 class _Reading:
