@@ -94,6 +94,7 @@ async def test_everything_of_a_run_arrives(services: Running, logged: Path, tmp_
             "wandb.tags": "süß,b",
             "wandb.summary.verdict": "good",
             "wandb.summary.said": "hello",
+            "wandb.summary.deep.two": "two",
         }
         assert wanted.items() <= run.tags.items()
         check_history(client, run.run_id)
@@ -132,9 +133,9 @@ def check_history(client: hr.Client, run_id: str) -> None:
         (1_000, BEGAN_MS + 100_000, value) for value in spelled.values()
     }
     run = client.get_run(run_id)
-    assert (run.metrics["best"], run.metrics["loss.min"]) == (0.25, 1 / 50)
+    assert (run.metrics["best"], run.metrics["loss.min"], run.metrics["deep.one"]) == (0.25, 1 / 50, 11)
     assert any(key.startswith("system/") for key in run.metrics)
-    assert not {"_step", "_timestamp", "_runtime", "table.nrows"} & run.metrics.keys()
+    assert not {"_step", "_timestamp", "_runtime", "table.nrows", "gone"} & run.metrics.keys()
 
 
 def check_files(found: Mapping[str, bytes], logged: Path) -> None:

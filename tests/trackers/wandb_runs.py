@@ -55,6 +55,10 @@ def first() -> None:
     run.log({"what@ever": 5.0, "what_ever": 6.0, "_timestamp": BEGAN + 100}, step=1_000)
     run.summary["best"] = 0.25
     run.summary["verdict"] = "good"
+    run.summary["deep"] = {"one": 1, "two": "two"}
+    run.summary["deep"]["one"] = 11
+    run.summary["gone"] = 1
+    del run.summary["gone"]
     run.config.update({"net": {"act": "gelu"}, "later": 3}, allow_val_change=True)
     artifact = wandb.Artifact("flour", "dataset")
     artifact.add_file(__file__, name="program.py")

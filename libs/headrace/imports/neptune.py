@@ -40,6 +40,7 @@ _VALUES: Final = {
     "histogram_series": "histogram_value",
 }
 """The column that holds what an attribute of this type has."""
+_POINT: Final = ["project_id", "run_id", "attribute_path", "attribute_type", "step", "timestamp", "float_value"]
 _SERIES: Final = {"string_series": ".csv", "histogram_series": ".jsonl"}
 _RUNNING: Final = frozenset({"running", "active"})
 
@@ -189,12 +190,15 @@ class _Reading:
 def _rows(part: Path, attribute: str | None = None) -> Iterator[dict[str, Any]]:
     """Those of one attribute, or all. Raises InvalidRequest where a column is missing."""
     with parquet.ParquetFile(part) as file:
-        needed = {"project_id", "run_id", "attribute_path", "attribute_type", "step", "timestamp", *_VALUES.values()}
-        if missing := needed - set(file.schema_arrow.names):
+        if missing := {*_POINT, *_VALUES.values()} - set(file.schema_arrow.names):
             raise errors.InvalidRequest(f"{part}: lacks the columns {', '.join(sorted(missing))}")
         for batch in file.iter_batches():
-            wanted = batch if attribute is None else batch.filter(compute.equal(batch["attribute_path"], attribute))
-            yield from wanted.to_pylist()
+            if attribute is not None:
+                yield from batch.filter(compute.equal(batch["attribute_path"], attribute)).to_pylist()
+                continue
+            points = compute.equal(batch["attribute_type"], "float_series")  # most rows: no more of them than is needed
+            yield from batch.filter(points).select(_POINT).to_pylist()
+            yield from batch.filter(compute.invert(points)).to_pylist()
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> str:

@@ -141,11 +141,12 @@ class _Reading:
     def _take(self, event: Any, file: Path, at: int) -> None:
         time_ms = events.ms(event.wall_time) or self._last_ms
         self._opened_ms = self._opened_ms or time_ms
-        if event.summary.value:  # writers may be given the times of these
-            self._first_ms = self._first_ms or time_ms
-            self._last_ms = max(self._last_ms, time_ms)
-        for field, kind in _LEFT_OUT.items():
-            self._left_out[kind] += event.HasField(field)
+        if not event.summary.value:
+            for field, kind in _LEFT_OUT.items():
+                self._left_out[kind] += event.HasField(field)
+            return
+        self._first_ms = self._first_ms or time_ms  # writers may be given the times of these
+        self._last_ms = max(self._last_ms, time_ms)
         for number, value in enumerate(event.summary.value):
             data = value.metadata.plugin_data
             plugin = self._plugins.setdefault(value.tag, data.plugin_name)  # only the first value of a tag may say

@@ -17,7 +17,7 @@ from headrace.imports import fitting
 from headrace.imports.report import Report
 from headrace.imports.source import SourceFile, SourceRun
 from headrace.imports.wandb_log import RecordLog
-from headrace.imports.wandb_records import Record, Tree, Unreadable, flat, put, remove, value
+from headrace.imports.wandb_records import Record, Tree, Unread, Unreadable, flat, put, remove, value
 from headrace.records import MetricHistory
 
 STALE_S: Final = 3600.0
@@ -144,11 +144,11 @@ class _Reading:
             self._environment[described.name] = text
 
     def _take_config(self, changes: Any) -> None:
-        put(self._config, changes.update)
+        put(self._config, changes.update, Unread)
         remove(self._config, changes.remove)
 
     def _take_summary(self, changes: Any) -> None:
-        put(self._summary, changes.update)
+        put(self._summary, changes.update, Unread)
         remove(self._summary, changes.remove)
 
     def _take_exit(self, message: Any) -> None:
@@ -169,7 +169,7 @@ class _Reading:
 
     def _take_history(self, history: Any) -> None:
         row: Tree = {}
-        put(row, history.item)
+        put(row, history.item, value)
         own = {name: row.pop(name) for name in _OWN if name in row}
         step = history.step.num if history.HasField("step") else own.get("_step", 0)
         if self._goes_on:  # offline it counts from 0 once more, and W&B counts on when it gets to know of it

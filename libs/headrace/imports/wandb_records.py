@@ -1,7 +1,7 @@
 """What is read of the records in a `.wandb` file: their messages, and the JSON values in them."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from headrace.imports.messages import Table, message_classes
@@ -59,31 +59,39 @@ Record: Final[Any] = message_classes("headrace.imports.wandb", TABLE)["Record"]
 Tree = dict[str, Any]
 
 
+class Unread(str):
+    """JSON that nobody asked for yet."""
+
+    __slots__ = ()
+
+
 class Unreadable:
     """Stands for a value that is no JSON."""
 
 
-def put(tree: Tree, items: Iterable[Any]) -> None:
-    """Sets what the items say, each at its key or its nested one."""
+def put(tree: Tree, items: Iterable[Any], read: Callable[[str], Any]) -> None:
+    """Sets what the items say, each at its key or its nested one; `read` is `value`, or `Unread` for what may be set anew
+    before anyone asks.
+    """
     for item in items:
         *above, last = item.nested_key or [item.key]
-        at = tree
-        for name in above:
-            if not isinstance(at.get(name), dict):
-                at[name] = {}
-            at = at[name]
-        at[last] = value(item.value_json)
+        _at(tree, above)[last] = read(item.value_json)
 
 
 def remove(tree: Tree, items: Iterable[Any]) -> None:
     """Takes away what is at the items' keys."""
     for item in items:
         *above, last = item.nested_key or [item.key]
-        at: Any = tree
-        for name in above:
-            at = at.get(name) if isinstance(at, dict) else None
-        if isinstance(at, dict):
-            at.pop(last, None)
+        _at(tree, above).pop(last, None)
+
+
+def _at(tree: Tree, names: Iterable[str]) -> Tree:
+    """The dict at this place, which is made where there is none."""
+    for name in names:
+        found = _known(tree.get(name))
+        tree[name] = found if isinstance(found, dict) else {}
+        tree = tree[name]
+    return tree
 
 
 def value(text: str) -> Any:
@@ -96,8 +104,13 @@ def value(text: str) -> Any:
 
 def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves by their names with "." between; a medium, which is a dict with a `_type`, is one leaf, and so is {}."""
-    for name, one in tree.items():
+    for name, leaf in tree.items():
+        one = _known(leaf)
         if isinstance(one, dict) and one and "_type" not in one:
             yield from flat(one, f"{above}{name}.")
         else:
             yield above + name, one
+
+
+def _known(one: Any) -> Any:
+    return value(one) if isinstance(one, Unread) else one
