@@ -33,6 +33,29 @@ def _import_mlflow(args: argparse.Namespace) -> int:
         return bring(args, args.source, lambda report: source.open(report.note))
 
 
+def export_mlflow(args: argparse.Namespace) -> int:
+    """To an MLflow server; exit code 1 where something differs or was refused."""
+    return with_extra(lambda: _export_mlflow(args))
+
+
+def _export_mlflow(args: argparse.Namespace) -> int:
+    from headrace.imports.mlflow.entities import Choice  # noqa: PLC0415 - of the extra [import]
+    from headrace.imports.mlflow.export import Exporting  # noqa: PLC0415 - as above
+    from headrace.imports.mlflow.http import Http  # noqa: PLC0415 - as above
+    from headrace.imports.ours import Ours  # noqa: PLC0415 - as above
+    from headrace.imports.progress import Progress  # noqa: PLC0415 - as above
+
+    choice = Choice(tuple(args.experiment), not args.no_artifacts, connections=args.jobs + 1)
+    progress = Progress(sys.stderr)
+    with Client(args.uri) as client, closing(Http(args.target, connections=choice.connections)) as http:
+        source = Ours(client, args.experiment, files=choice.files)
+        try:
+            report = Exporting(source, http, choice, jobs=args.jobs, tell=progress).run()
+        finally:
+            progress.close()
+    return show(report, ("headrace", "mlflow"), as_json=args.json)
+
+
 def bring(args: argparse.Namespace, name: str, source: "Callable[[Report], Source]") -> int:
     """Brings what the source has, once or for as long as `args.follow` says; prints the report.
 
@@ -55,16 +78,16 @@ def bring(args: argparse.Namespace, name: str, source: "Callable[[Report], Sourc
                 bringing.round(source(bringing.report))
         finally:
             progress.close()
-    return show(bringing.report, as_json=args.json)
+    return show(bringing.report, ("source", "headrace"), as_json=args.json)
 
 
-def show(report: "Report", *, as_json: bool) -> int:
+def show(report: "Report", sides: tuple[str, str], *, as_json: bool) -> int:
     """Prints what both sides have; 0 where that is the same, and nothing was refused."""
     differences = [str(one) for one in report.differences()]
     if as_json:
-        print_json(_plain(report, differences))
+        print_json(_plain(report, sides, differences))
         return 0 if report.well else 1
-    print_table(("", "source", "headrace", "checksum"), _rows(report), "the source has nothing")
+    print_table(("", *sides, "checksum"), _rows(report), f"{sides[0]} has nothing")
     remarks(report, differences)
     print(
         f"{report.changed:,} changed; {report.points_sent:,} points and {report.files_sent:,} files with"
@@ -107,7 +130,7 @@ def _rows(report: "Report") -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _plain(report: "Report", differences: list[str]) -> Mapping[str, Any]:
+def _plain(report: "Report", sides: tuple[str, str], differences: list[str]) -> Mapping[str, Any]:
     source, target = report.sums()
     return {
         "same": report.well,
@@ -116,8 +139,8 @@ def _plain(report: "Report", differences: list[str]) -> Mapping[str, Any]:
         "files_sent": report.files_sent,
         "bytes_sent": report.bytes_sent,
         "points_repeated": report.repeats,
-        "source": {kind: _total(one) for kind, one in source.items()},
-        "headrace": {kind: _total(one) for kind, one in target.items()},
+        sides[0]: {kind: _total(one) for kind, one in source.items()},
+        sides[1]: {kind: _total(one) for kind, one in target.items()},
         "differences": differences,
         "refused": report.failures,
         "left_out": dict(sorted(report.left_out.items())),

@@ -134,6 +134,15 @@ def _add_moving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         *_FOLLOWING,
     )
     _add_trackers(brought)
+    taken = _group(commands, "export", "write what is here to another tracker")
+    _asking(
+        taken,
+        "mlflow",
+        moving.export_mlflow,
+        "write experiments, runs, models and files to an MLflow server; to repeat it writes what is new, and nothing else",
+        (("target",), {"metavar": "SERVER", "help": "such as http://host:5000"}),
+        *_MOVING,
+    )
 
 
 def _add_trackers(brought: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

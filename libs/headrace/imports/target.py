@@ -205,7 +205,7 @@ class Target:
     ) -> Total:
         size, stamp, sha256 = self._digests.get((owner, file.path), (-1, "", ""))
         if not growing or (size, stamp) != (file.size, file.stamp):
-            sha256 = _digest(file) if has is not None and has.size_bytes == file.size else ""
+            sha256 = digest(file) if has is not None and has.size_bytes == file.size else ""
         if has is None or not sha256 or has.sha256 != sha256:
             begin()
             stored = self.client.artifacts.upload_from(owner, file.open, file.size, file.path)
@@ -429,7 +429,8 @@ def _active(message: B) -> B:
     return copy
 
 
-def _digest(file: SourceFile) -> str:
+def digest(file: SourceFile) -> str:
+    """SHA-256 of what is in it, in hexadecimal digits."""
     sha256 = hashlib.sha256()
     with file.open() as opened:
         while part := opened.read(_PART_BYTES):

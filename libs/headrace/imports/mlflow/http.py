@@ -63,7 +63,9 @@ class Http:
     def put(self, address: str, body: BinaryIO, size: int) -> None:
         """Stores bytes behind a path."""
         headers = {"content-length": str(size), "content-type": "application/octet-stream"}
-        self._json(self._call("PUT", address, body=body, headers=headers))
+        answer = self._call("PUT", address, body=body, headers=headers)
+        if answer.status != 200:
+            raise _refused(address, answer.status, answer.data)
 
     def close(self) -> None:
         """Closes the connections."""
