@@ -69,7 +69,7 @@ def read(path: Path, report: Report, files: Path | None = None, multiplier: int 
         root = (files or first.parent.parent.parent / "files") / first.parent.name
         try:
             yield _Reading(parts, root, multiplier).run()
-        except (pa.lib.ArrowException, errors.InvalidRequest, OSError) as error:
+        except (pa.ArrowException, errors.InvalidRequest, OSError) as error:
             report.fail(str(first), error)
 
 
@@ -194,11 +194,11 @@ def _rows(part: Path, attribute: str | None = None) -> Iterator[dict[str, Any]]:
             raise errors.InvalidRequest(f"{part}: lacks the columns {', '.join(sorted(missing))}")
         for batch in file.iter_batches():
             if attribute is not None:
-                yield from batch.filter(compute.equal(batch["attribute_path"], attribute)).to_pylist()
+                yield from batch.filter(compute.field("attribute_path") == attribute).to_pylist()
                 continue
-            points = compute.equal(batch["attribute_type"], "float_series")  # most rows: no more of them than is needed
+            points = compute.field("attribute_type") == "float_series"  # most rows: no more of them than is needed
             yield from batch.filter(points).select(_POINT).to_pylist()
-            yield from batch.filter(compute.invert(points)).to_pylist()
+            yield from batch.filter(~points).to_pylist()
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> str:
