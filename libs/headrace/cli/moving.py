@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ _EXTRA: Final = "pip install 'headrace[import]'"
 
 def import_mlflow(args: argparse.Namespace) -> int:
     """From an MLflow; exit code 1 where something differs or was refused."""
-    return _with_extra(lambda: _import_mlflow(args))
+    return with_extra(lambda: _import_mlflow(args))
 
 
 def _import_mlflow(args: argparse.Namespace) -> int:
@@ -30,12 +30,12 @@ def _import_mlflow(args: argparse.Namespace) -> int:
 
     choice = Choice(tuple(args.experiment), not args.no_artifacts, args.workspace, args.jobs + 1)
     with closing(Mlflow(args.source, args.artifacts, choice)) as source:
-        return bring(args, args.source, source.open)
+        return bring(args, args.source, lambda report: source.open(report.note))
 
 
 def export_mlflow(args: argparse.Namespace) -> int:
     """To an MLflow server; exit code 1 where something differs or was refused."""
-    return _with_extra(lambda: _export_mlflow(args))
+    return with_extra(lambda: _export_mlflow(args))
 
 
 def _export_mlflow(args: argparse.Namespace) -> int:
@@ -56,10 +56,10 @@ def _export_mlflow(args: argparse.Namespace) -> int:
     return show(report, ("headrace", "mlflow"), as_json=args.json)
 
 
-def bring(args: argparse.Namespace, name: str, source: "Callable[[Callable[[str], None]], Source]") -> int:
+def bring(args: argparse.Namespace, name: str, source: "Callable[[Report], Source]") -> int:
     """Brings what the source has, once or for as long as `args.follow` says; prints the report.
 
-    `name` tells this source from others; `source(note)` opens it, and says by `note` what it found.
+    `name` tells this source from others; `source` opens it, and tells the report what it found.
     """
     from headrace.imports.bringing import Bringing, follow  # noqa: PLC0415 - of the extra [import]
     from headrace.imports.progress import Progress  # noqa: PLC0415 - as above
@@ -73,9 +73,9 @@ def bring(args: argparse.Namespace, name: str, source: "Callable[[Callable[[str]
         try:
             if args.follow:
                 print("following: Ctrl-C ends it", file=sys.stderr)
-                follow(bringing, lambda: source(bringing.report.note), every_s=_EVERY_S)
+                follow(bringing, lambda: source(bringing.report), every_s=_EVERY_S)
             else:
-                bringing.round(source(bringing.report.note))
+                bringing.round(source(bringing.report))
         finally:
             progress.close()
     return show(bringing.report, ("source", "headrace"), as_json=args.json)
@@ -88,23 +88,31 @@ def show(report: "Report", sides: tuple[str, str], *, as_json: bool) -> int:
         print_json(_plain(report, sides, differences))
         return 0 if report.well else 1
     print_table(("", *sides, "checksum"), _rows(report), f"{sides[0]} has nothing")
-    for text in report.notes:
-        print(f"note: {text}", file=sys.stderr)
-    if report.repeats:
-        print(
-            f"note: {report.repeats:,} points stand in the source more than once: they are kept once", file=sys.stderr
-        )
-    for what, lines in (("differs", differences), ("refused", report.failures)):
-        for line in lines[:_TOLD]:
-            print(f"{what}: {line}", file=sys.stderr)
-        if len(lines) > _TOLD:
-            print(f"{what}: ... and {len(lines) - _TOLD:,} more (--json tells all)", file=sys.stderr)
+    remarks(report, differences)
     print(
         f"{report.changed:,} changed; {report.points_sent:,} points and {report.files_sent:,} files with"
         f" {report.bytes_sent:,} bytes sent; {'both sides are the same' if report.well else 'the sides DIFFER'}",
         file=sys.stderr,
     )
     return 0 if report.well else 1
+
+
+def remarks(report: "Report", differences: Sequence[str] = ()) -> None:
+    """Prints what is not as it was in the source."""
+    for text in report.notes:
+        print(f"note: {text}", file=sys.stderr)
+    if report.repeats:
+        print(
+            f"note: {report.repeats:,} points stand in the source more than once: they are kept once", file=sys.stderr
+        )
+    if report.left_out:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.left_out.items()))
+        print(f"note: left out or changed: {kinds}", file=sys.stderr)
+    for what, lines in (("differs", differences), ("refused", report.failures)):
+        for line in lines[:_TOLD]:
+            print(f"{what}: {line}", file=sys.stderr)
+        if len(lines) > _TOLD:
+            print(f"{what}: ... and {len(lines) - _TOLD:,} more (--json tells all)", file=sys.stderr)
 
 
 def _rows(report: "Report") -> list[tuple[str, str, str, str]]:
@@ -135,6 +143,7 @@ def _plain(report: "Report", sides: tuple[str, str], differences: list[str]) -> 
         sides[1]: {kind: _total(one) for kind, one in target.items()},
         "differences": differences,
         "refused": report.failures,
+        "left_out": dict(sorted(report.left_out.items())),
         "notes": report.notes,
     }
 
@@ -143,7 +152,7 @@ def _total(total: Any) -> Mapping[str, object]:
     return {"count": total.count, "checksum": f"{total.checksum:032x}", "bytes": total.size}
 
 
-def _with_extra(work: Callable[[], int]) -> int:
+def with_extra(work: Callable[[], int]) -> int:
     """Does the work, or says what is to be installed."""
     try:
         return work()

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from headrace.cli import gc, moving, resources, server, sync, tail
+from headrace.cli import gc, moving, resources, server, sync, tail, trackers
 
 Run = Callable[[argparse.Namespace], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -90,13 +90,17 @@ def _add_gc(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
 
 
+_JOBS: Final[Argument] = (
+    ("--jobs",),
+    {"type": _positive, "default": 4, "metavar": "N", "help": "so many things at a time (%(default)s)"},
+)
 _MOVING: Final[tuple[Argument, ...]] = (
     (
         ("--experiment",),
         {"action": "append", "default": [], "metavar": "NAME", "help": "only its runs; may be repeated"},
     ),
     (("--no-artifacts",), {"action": "store_true", "help": "leave files out"}),
-    (("--jobs",), {"type": _positive, "default": 4, "metavar": "N", "help": "so many things at a time (%(default)s)"}),
+    _JOBS,
 )
 _FOLLOWING: Final[tuple[Argument, ...]] = (
     (("--follow",), {"action": "store_true", "help": "go on bringing what is new every few seconds; Ctrl-C ends it"}),
@@ -130,6 +134,7 @@ def _add_moving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         *_MOVING,
         *_FOLLOWING,
     )
+    _add_trackers(brought)
     taken = _group(commands, "export", "write what is here to another tracker")
     _asking(
         taken,
@@ -138,6 +143,36 @@ def _add_moving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "write experiments, runs, models and files to an MLflow server; to repeat it writes what is new, and nothing else",
         (("target",), {"metavar": "SERVER", "help": "such as http://host:5000"}),
         *_MOVING,
+    )
+
+
+def _add_trackers(brought: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    path: Argument = (("path",), {"metavar": "PATH"})
+    common: tuple[Argument, ...] = (
+        (
+            ("--experiment",),
+            {"default": "", "metavar": "NAME", "help": "where its runs go (as their project is named)"},
+        ),
+        (("--dry-run",), {"action": "store_true", "help": "only say what would come"}),
+        _JOBS,
+        _FOLLOWING[0],
+    )
+    about = "bring the runs that the client of Weights & Biases left on disk: wandb/, or a run's folder in it"
+    _asking(brought, "wandb", trackers.import_wandb, about, path, *common)
+    about = "bring the runs in a log folder of TensorBoard"
+    _asking(brought, "tensorboard", trackers.import_tensorboard, about, path, *common)
+    _asking(
+        brought,
+        "neptune",
+        trackers.import_neptune,
+        "bring the runs of Neptune in a folder that neptune-exporter wrote",
+        path,
+        (("--files-path",), {"default": "", "metavar": "DIR", "help": "where its files are (files/ beside the data)"}),
+        (
+            ("--step-multiplier",),
+            {"type": _positive, "default": 1, "metavar": "N", "help": "steps times N, where they have fractions"},
+        ),
+        *common,
     )
 
 

@@ -80,6 +80,7 @@ class Bringing:
         """
         target, jobs = self._target, self._jobs
         self.report.failures.clear()
+        self.report.left_out.clear()
         spread(source.experiments(), self._put("experiment", lambda one: repr(one.name), target.put_experiment), 1)
         spread(source.runs(), self._put("run", lambda one: one.run_id, target.put_run), jobs)
         spread(source.models(), self._put("logged model", lambda one: one.model_id, target.put_model), jobs)

@@ -1,6 +1,7 @@
 """What both sides of an import have, thing by thing, and where they differ. For any number of threads."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,8 @@ class Report:
     bytes_sent: int = 0
     repeats: int = 0
     """Points that the source has more than once, to the bit: they are kept once."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """What the source has and a Headrace has no place for, or what could not be read, by kind."""
     notes: list[str] = field(default_factory=list)
     """What could not be kept as it was, in words."""
     failures: list[str] = field(default_factory=list)
@@ -50,6 +53,11 @@ class Report:
             self.files_sent += files
             self.bytes_sent += size
             self.repeats += repeats
+
+    def leave(self, kinds: Mapping[str, int]) -> None:
+        """Counts what did not come."""
+        with self._lock:
+            self.left_out += Counter(kinds)  # which drops zeros
 
     def note(self, text: str) -> None:
         """Once each."""

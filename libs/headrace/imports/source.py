@@ -53,6 +53,11 @@ class SourceRun:
     """Since when, where that is known."""
     mark: str = ""
     """Another one wherever anything of the run may have changed; empty where the source cannot tell."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the tracker has of the run and a Headrace has no place for, or what could not be read: how many of each kind.
+
+    Complete when `series` and `files` have been read to their ends; 0 says as much as no entry.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,6 +358,7 @@ class _Run:
         points, here = self._put_points()
         growing = source.state in {"RUNNING", "SCHEDULED"}
         files = target.put_files(source.run_id, source.files(), self._known is not None, self._begin, growing)
+        target.report.leave(source.left_out)
         totals: Totals = {**checksum.of_run(final), "points": points, "files": files}
         target.has_run(source.run_id, totals, here)
         target.seen.add(f"run {source.run_id}", "" if self._flawed else source.mark, totals)
