@@ -27,6 +27,7 @@ from psycopg import sql
 from typing_extensions import override
 
 from headrace_kit import names, telemetry, topics
+from headrace_kit.bell import Bell
 from headrace_kit.bus import BusBroken, Producer, Record
 from headrace_kit.bus.cloudevents import CloudEvent
 from headrace_kit.worker import Worker
@@ -172,6 +173,7 @@ class OutboxRelay(Worker):
         round_s: float = 0.02,
     ) -> None:
         super().__init__(f"{schema} outbox relay", on_death)
+        self._bell = Bell()
         self._round_s = round_s
         self._dsn = dsn
         self._schema = schema
@@ -184,10 +186,15 @@ class OutboxRelay(Worker):
         self._delete = sql.SQL("DELETE FROM {} WHERE seq = ANY(%(seqs)s)").format(table)
 
     @override
+    def close(self) -> None:
+        super().close()
+        self._bell.ring()
+
+    @override
     def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
             try:
-                with psycopg.connect(self._dsn, autocommit=True) as conn:
+                with self._bell, psycopg.connect(self._dsn, autocommit=True) as conn:
                     self._serve(conn, stopping)
             except psycopg.OperationalError as error:
                 log.warning("%s: the database is away, trying again: %s", self.name, error)
@@ -203,7 +210,7 @@ class OutboxRelay(Worker):
             began = time.monotonic()
             rows = self._read(conn)
             if not rows:
-                list(conn.notifies(timeout=_POLL_S, stop_after=1))
+                self._bell.notes(conn, _POLL_S)
             elif self._relay(conn, rows, stopping):
                 retry = _RETRY_S
                 stopping.wait(max(0.0, began + self._round_s - time.monotonic()))

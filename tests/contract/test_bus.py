@@ -152,6 +152,18 @@ def test_a_poll_returns_no_more_than_asked(place: Place, producer: Producer) -> 
             found += records
 
 
+def test_a_poll_ends_when_it_is_woken(place: Place, producer: Producer) -> None:
+    topic = place.topic(1)
+    with closing(place.bus.consumer(topic, [topic])) as consumer:
+        until(lambda: not consumer.poll(0) and len(consumer.assignment()) == 1)
+        consumer.wakeup()  # before it begins
+        assert consumer.poll(600) == []
+        threading.Timer(0.2, consumer.wakeup).start()
+        assert consumer.poll(600) == []
+        publish(producer, topic, ["here"])
+        assert values(collect(consumer, 1)) == [0]
+
+
 def test_members_share_and_take_over_at_once_from_one_that_closes(place: Place, producer: Producer) -> None:
     topic = place.topic(4)
     lost: list[Partition] = []

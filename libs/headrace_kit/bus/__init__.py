@@ -82,6 +82,10 @@ class Consumer(Protocol):
         """
         ...
 
+    def wakeup(self) -> None:
+        """Ends the poll under way, or the next one, soon; never blocks, any thread may call it."""
+        ...
+
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Keeps for the group that every record below these offsets is done; raises `BusUnavailable`.
 

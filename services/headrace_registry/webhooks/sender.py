@@ -3,13 +3,10 @@
 import logging
 import queue
 import random
-import select
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +14,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from typing_extensions import override
 
+from headrace_kit.bell import Bell
 from headrace_kit.telemetry import Telemetry
 from headrace_kit.worker import Worker
 from headrace_registry.webhooks import deliveries
@@ -76,7 +74,7 @@ class Sender(Worker):
         self._plan = plan
         self._telemetry = telemetry
         self._under_way: list[Parcel] = []
-        self._bell = _Bell()
+        self._bell = Bell()
         self._threads = _Threads(courier, plan.threads, self._bell.ring, on_death)
         self._sweep_at = 0.0
 
@@ -241,35 +239,3 @@ class _Posting(Worker):
             parcel = self._waiting.get()
             if parcel is not None:
                 self._deliver(parcel)
-
-
-class _Bell:
-    """Wakes a thread that waits for a connection of the database."""
-
-    def __init__(self) -> None:
-        self._ends: tuple[socket.socket, socket.socket] | None = None
-
-    def __enter__(self) -> None:
-        self._ends = socket.socketpair()
-        for end in self._ends:
-            end.setblocking(False)
-
-    def __exit__(self, *_: object) -> None:
-        for end in self._ends or ():
-            end.close()
-
-    def ring(self) -> None:
-        """From any thread; never blocks."""
-        if self._ends is not None:
-            with suppress(OSError):  # it rings already, or is closed
-                self._ends[1].send(b".")
-
-    def wait(self, connection: int, seconds: float) -> None:
-        """Until it rings, or something comes on the connection, or so long."""
-        if self._ends is not None:
-            hear = self._ends[0]
-            poll = select.poll()  # which, unlike select, takes handles of any number
-            poll.register(hear, select.POLLIN)
-            poll.register(connection, select.POLLIN)
-            if any(handle == hear.fileno() for handle, _ in poll.poll(seconds * 1_000)):
-                hear.recv(4096)

@@ -41,6 +41,7 @@ class _Poller:
         self._group = group
         self._consumer: kafka.KafkaConsumer | None = None
         self._answered = time.monotonic()
+        self._hurried = False
         self._closed = False
 
     def poll(self, timeout: float, max_records: int = 500) -> Sequence[Received]:
@@ -59,8 +60,13 @@ class _Poller:
                     raise
                 time.sleep(min(left, _SLICE_S))
                 records = []
-            if records or time.monotonic() >= deadline:
+            if records or time.monotonic() >= deadline or self._hurried:
+                self._hurried = False
                 return records
+
+    def wakeup(self) -> None:
+        """See `Consumer`; within a slice."""
+        self._hurried = True
 
     def close(self) -> None:
         """See `Consumer` and `Reader`."""

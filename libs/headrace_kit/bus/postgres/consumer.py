@@ -77,6 +77,7 @@ class Poller:
         self._listener = listener
         self._away_limit_s = away_limit_s
         self._answered = time.monotonic()
+        self._hurried = False
         self._closed = False
         keeper.add(listener)
 
@@ -98,9 +99,15 @@ class Poller:
                 if time.monotonic() > self._answered + self._away_limit_s:
                     raise
             left = deadline - time.monotonic()
-            if records or left <= 0:
+            if records or left <= 0 or self._hurried:
+                self._hurried = False
                 return records
             self._listener.woken.wait(min(left, _WAIT_S))
+
+    def wakeup(self) -> None:
+        """See `Consumer`."""
+        self._hurried = True
+        self._listener.woken.set()
 
     def close(self) -> None:
         """See `Consumer` and `Reader`."""

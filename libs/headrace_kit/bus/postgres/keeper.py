@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 from typing_extensions import override
 
+from headrace_kit.bell import Bell
 from headrace_kit.bus import BusBroken
 from headrace_kit.bus.postgres import store
 from headrace_kit.bus.postgres.connections import connect
@@ -54,6 +55,7 @@ class Keeper(Worker):
         """Key of the advisory lock that says that this process lives; a new one for every connection."""
         self.ready = threading.Event()
         """Set while the lock is held."""
+        self._bell = Bell()
         self._dsn = dsn
         self._tidy = tidy
         self._listeners: dict[int, Listener] = {}
@@ -74,10 +76,15 @@ class Keeper(Worker):
             raise BusBroken(f"the thread that keeps the bus died: {self._death!r}") from self._death
 
     @override
+    def close(self) -> None:
+        super().close()
+        self._bell.ring()
+
+    @override
     def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
             try:
-                with connect(self._dsn) as conn:
+                with self._bell, connect(self._dsn) as conn:
                     self._hold(conn, stopping)
             except psycopg.OperationalError as error:
                 log.warning("the bus lost PostgreSQL, trying again: %s", error)
@@ -92,8 +99,10 @@ class Keeper(Worker):
         self.ready.set()
         self._wake(None)
         while not stopping.is_set():
-            for note in conn.notifies(timeout=_TICK_S):
-                self._wake(note.payload)
+            until = time.monotonic() + _TICK_S
+            while not stopping.is_set() and (left := until - time.monotonic()) > 0:
+                for note in self._bell.notes(conn, left):
+                    self._wake(note.payload)
             members = self._alive(time.monotonic())
             if members:
                 store.renew(conn, members, LEASE_S)
