@@ -7,7 +7,7 @@ import pytest
 
 pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow", "fix_transfers", "fix_imports"]
 
-_ORDER: Final = ("faults", "contract", "rest", "imports", "service", "e2e", "unit")
+_ORDER: Final = ("rest", "imports", "e2e", "faults", "contract", "service", "unit")
 _TESTS: Final = Path(__file__).parent
 
 
@@ -24,6 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("moved"))
         elif "servers" in cast("pytest.Function", item).fixturenames:
             item.add_marker(pytest.mark.xdist_group("mlflow"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups are part of the ids of tests in pytest-xdist's processes; where they are not, each starts everything."""
+    groups = [item for item in session.items if item.get_closest_marker("xdist_group")]
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in groups):
+        raise pytest.UsageError("this pytest-xdist knows no groups with this pytest: see pyproject.toml")
 
 
 def _turn(item: pytest.Item) -> int:

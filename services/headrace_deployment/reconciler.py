@@ -19,6 +19,7 @@ from headrace_deployment.store import work
 from headrace_deployment.store.work import Connection
 from headrace_deployment.targets import Target
 from headrace_deployment.tasks import Limits, Tasks
+from headrace_kit.bell import Bell
 from headrace_kit.telemetry import Telemetry
 from headrace_kit.worker import Worker
 
@@ -63,8 +64,14 @@ class Reconciler(Worker):
         self._keep_instances = keep_instances
         self._routes_changed = routes_changed
         self._now = now
+        self._bell = Bell()
         self._busy: set[str] = set()
         self._came_back = True
+
+    @override
+    def close(self) -> None:
+        super().close()
+        self._bell.ring()
 
     @override
     def run(self, stopping: threading.Event) -> None:
@@ -73,7 +80,7 @@ class Reconciler(Worker):
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="deployment") as pool:
             while not stopping.is_set():
                 try:
-                    with psycopg.connect(self._dsn, autocommit=True) as conn:
+                    with self._bell, psycopg.connect(self._dsn, autocommit=True) as conn:
                         self._lead(conn, _Threads(pool, tasks, self._busy), stopping)
                 except psycopg.OperationalError as error:
                     log.warning("the database is away, trying again: %s", error)
@@ -89,7 +96,7 @@ class Reconciler(Worker):
         self._meet(conn, threads)
         while not stopping.is_set():
             self._look(conn, threads)
-            list(conn.notifies(timeout=_POLL_S, stop_after=1))
+            self._bell.notes(conn, _POLL_S)
         self._leave(conn)
 
     def _meet(self, conn: Connection, threads: "_Threads") -> None:

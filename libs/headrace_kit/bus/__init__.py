@@ -131,6 +131,10 @@ class Reader(Protocol):
         """As `Consumer.poll`."""
         ...
 
+    def wakeup(self) -> None:
+        """As `Consumer.wakeup`."""
+        ...
+
     def positions(self) -> Mapping[Partition, int]:
         """For every partition, the offset from which the next `poll` goes on; from the polling thread.
 
