@@ -8,6 +8,8 @@ import pytest
 pytest_plugins = ["fix_backends", "fix_client", "fix_platform", "fix_mlflow", "fix_transfers", "fix_imports"]
 
 _ORDER: Final = ("rest", "imports", "e2e", "faults", "contract", "service", "unit")
+_GROUPS: Final = {"platform": "platform", "moved": "moved", "servers": "mlflow", "mlflow_on_s3": "mlflow"}
+_PLACES: Final = {"embedded": "servers", "distributed": "platform", "mlflow": "mlflow_on_s3"}
 _TESTS: Final = Path(__file__).parent
 
 
@@ -18,12 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=_turn)
     for item in items:
-        if "platform" in cast("pytest.Function", item).fixturenames:
-            item.add_marker(pytest.mark.xdist_group("platform"))
-        elif "moved" in cast("pytest.Function", item).fixturenames:
-            item.add_marker(pytest.mark.xdist_group("moved"))
-        elif "servers" in cast("pytest.Function", item).fixturenames:
-            item.add_marker(pytest.mark.xdist_group("mlflow"))
+        if group := _group(cast("pytest.Function", item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Function) -> str | None:
+    place = item.callspec.params.get("place") if hasattr(item, "callspec") else None
+    needs = {*item.fixturenames, _PLACES.get(str(place))}
+    return next((group for fixture, group in _GROUPS.items() if fixture in needs), None)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

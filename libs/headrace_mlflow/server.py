@@ -13,6 +13,7 @@ from mlflow.utils.rest_utils import MlflowHostCreds
 from mlflow.utils.workspace_context import get_request_workspace
 
 from headrace.client import Client
+from headrace.connection import DEFAULT_WORKSPACE
 from headrace.ingest.settings import IngestSettings
 
 SCHEMES: Final[Mapping[str, str]] = {"headrace": "http", "headraces": "https"}
@@ -39,11 +40,16 @@ def host_creds(uri: str) -> MlflowHostCreds:
     return found
 
 
+def workspace() -> str:
+    """In which the caller works."""
+    return get_request_workspace() or DEFAULT_WORKSPACE
+
+
 def client(uri: str) -> Client:
     """Headrace's client with the credentials in force now, shared by all who have the same."""
     creds = host_creds(uri)
     token = creds.password if creds.username and creds.password else creds.token
-    return _client(gateway(uri), token or "", get_request_workspace() or "default")
+    return _client(gateway(uri), token or "", workspace())
 
 
 @lru_cache(maxsize=64)

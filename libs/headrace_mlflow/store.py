@@ -17,7 +17,7 @@ from typing_extensions import override
 from headrace.client import Client
 from headrace_mlflow.failures import as_mlflow
 from headrace_mlflow.logs import RunLogs, fields
-from headrace_mlflow.server import client, gateway, host_creds
+from headrace_mlflow.server import client, gateway, host_creds, workspace
 
 MOST_METRICS: Final = 1000
 """Of one batch, with the limits of params and tags: REST says what is wrong with a larger one."""
@@ -31,7 +31,13 @@ class TrackingStore(RestStore):
         gateway(store_uri)  # refuses what is no address
         super().__init__(partial(host_creds, store_uri))
         self._uri = store_uri
-        self._logs = RunLogs()
+        self._by_workspace: dict[str, RunLogs] = {}
+
+    @property
+    def _logs(self) -> RunLogs:
+        """Of the workspace that the caller works in."""
+        name = workspace()
+        return self._by_workspace.get(name) or self._by_workspace.setdefault(name, RunLogs())
 
     @override
     def log_metric(self, run_id: str, metric: Metric) -> None:
@@ -102,7 +108,9 @@ class TrackingStore(RestStore):
     def flush_async_logging(self) -> None:
         """Waits until all that was logged is visible, as `mlflow.flush_async_logging` promises of what was logged behind the back."""
         super().flush_async_logging()
-        self._see()
+        with as_mlflow():
+            for logs in list(self._by_workspace.values()):
+                logs.see()
 
     def _streamed(self, run_id: str, items: list[Any] | None) -> bool:
         """Whether the points are on their way; else REST takes them, or says why not."""

@@ -74,6 +74,38 @@ def sees() -> None:
 
 
 @part
+def workspaces() -> None:
+    """Metrics and files go where the rest of the run goes, from one process into two workspaces in turn."""
+    teams = [f"{letter}-{time.time_ns()}" for letter in "ab"]
+    runs: dict[str, str] = {}
+
+    def absent(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except MlflowException as error:
+            assert error.error_code == "RESOURCE_DOES_NOT_EXIST", error
+        else:
+            raise AssertionError("it was not refused")
+
+    for team in teams:
+        mlflow.create_workspace(team)
+        mlflow.set_workspace(team)
+        runs[team] = MlflowClient().create_run("0").info.run_id
+    for step in range(2):
+        for team in teams:
+            mlflow.set_workspace(team)
+            MlflowClient().log_metric(runs[team], "loss", 0.5, step=step)
+            MlflowClient().log_text(runs[team], team, "team.txt")
+    for team, other in (teams, teams[::-1]):
+        mlflow.set_workspace(team)
+        client = MlflowClient()
+        absent(lambda: client.log_metric(runs[other], "loss", 1.0))  # noqa: B023 - called at once
+        absent(lambda: client.get_run(runs[other]))  # noqa: B023 - as above
+        assert steps(client, runs[team], "loss") == steps(by_rest(), runs[team], "loss") == [(0, 0.5), (1, 0.5)]
+        assert mlflow.artifacts.load_text(f"runs:/{runs[team]}/team.txt") == team
+
+
+@part
 def refusals() -> None:
     """Whatever REST refuses, is refused in the same words."""
 

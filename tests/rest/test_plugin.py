@@ -69,7 +69,7 @@ def test_the_program_of_the_unmodified_client(platform: Platform) -> None:
     assert [line.partition(":")[0] for line in said.splitlines() if line.endswith(" s")] == list(_PARTS)
 
 
-@pytest.mark.parametrize("part", ["sees", "refusals", "together", "forked"])
+@pytest.mark.parametrize("part", ["sees", "refusals", "together", "forked", "workspaces"])
 def test_is_as_by_rest(servers: dict[Name, Rest], part: str) -> None:
     run_client(_PYTHON, at(servers["headrace"].uri), _HERE / "plugin.py", part)
 

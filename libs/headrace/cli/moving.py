@@ -1,9 +1,11 @@
 """`headrace import`, `headrace export`."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace import errors
@@ -72,13 +74,30 @@ def bring(args: argparse.Namespace, name: str, source: "Callable[[Report], Sourc
         bringing = Bringing(client, jobs=args.jobs, tell=progress, seen=seen)
         try:
             if args.follow:
-                print("following: Ctrl-C ends it", file=sys.stderr)
-                follow(bringing, lambda: source(bringing.report), every_s=_EVERY_S)
+                print("following: Ctrl-C ends it after the round under way, a second one at once", file=sys.stderr)
+                with _interrupted() as stopping:
+                    follow(bringing, lambda: source(bringing.report), every_s=_EVERY_S, stopping=stopping)
             else:
                 bringing.round(source(bringing.report))
         finally:
             progress.close()
     return show(bringing.report, ("source", "headrace"), as_json=args.json)
+
+
+@contextmanager
+def _interrupted() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C; the next one is a KeyboardInterrupt, as ever."""
+    stopping = threading.Event()
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stopping.set()
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def show(report: "Report", sides: tuple[str, str], *, as_json: bool) -> int:

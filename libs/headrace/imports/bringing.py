@@ -1,6 +1,6 @@
 """Brings all that a source has: in the order in which things depend on one another, then reads it back."""
 
-import time
+import threading
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
@@ -109,12 +109,11 @@ def bring(
     return bringing.report
 
 
-def follow(
-    bringing: Bringing, source: Callable[[], Source], *, every_s: float, wait: Callable[[float], object] = time.sleep
-) -> None:
-    """Round after round until KeyboardInterrupt, from a source that is looked at anew each time.
+def follow(bringing: Bringing, source: Callable[[], Source], *, every_s: float, stopping: threading.Event) -> None:
+    """Round after round until `stopping`, from a source that is looked at anew each time; the round under way is done.
 
-    A source that is away is asked again in the next round. The last round may be half done: what is there then is there.
+    A source that is away is asked again in the next round. After KeyboardInterrupt a round may be half done: what is
+    there then is there.
     """
     try:
         while True:
@@ -122,6 +121,7 @@ def follow(
                 bringing.round(source())
             except errors.Unavailable as error:
                 bringing.report.note(f"was away for a while: {error}")
-            wait(every_s)
+            if stopping.wait(every_s):
+                return
     except KeyboardInterrupt:
         return
