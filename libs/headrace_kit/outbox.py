@@ -174,6 +174,7 @@ class OutboxRelay(Worker):
     ) -> None:
         super().__init__(f"{schema} outbox relay", on_death)
         self._bell = Bell()
+        self._hurry = self._bell.ring
         self._round_s = round_s
         self._dsn = dsn
         self._schema = schema
@@ -184,11 +185,6 @@ class OutboxRelay(Worker):
             " FROM {} ORDER BY seq LIMIT %(limit)s"
         ).format(table)
         self._delete = sql.SQL("DELETE FROM {} WHERE seq = ANY(%(seqs)s)").format(table)
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._bell.ring()
 
     @override
     def run(self, stopping: threading.Event) -> None:

@@ -16,6 +16,8 @@ class Worker(ABC):
         self.name = name
         self._on_death = on_death
         self._stopping = threading.Event()
+        self._hurry: Callable[[], object] = lambda: None
+        """Ends a wait of `run` early, for `close`; never blocks."""
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
@@ -25,6 +27,7 @@ class Worker(ABC):
     def close(self) -> None:
         """Asks the thread to stop; never blocks, any thread may call it."""
         self._stopping.set()
+        self._hurry()
 
     def join(self, timeout: float) -> bool:
         """Waits for the thread's end; False when the time ran out. True when it was never started."""

@@ -29,6 +29,7 @@ class WokenWorker(Worker):
         self._dsn = dsn
         self._later = later
         self._woken = threading.Event()
+        self._hurry = self._woken.set
 
     def wake(self) -> None:
         """There is something to do; never blocks, any thread may call it."""
@@ -37,11 +38,6 @@ class WokenWorker(Worker):
     @abstractmethod
     def work(self, conn: psycopg.Connection[TupleRow], stopping: threading.Event) -> None:
         """Does what is due, of all tenants."""
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._woken.set()
 
     @override
     def run(self, stopping: threading.Event) -> None:

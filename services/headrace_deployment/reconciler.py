@@ -65,13 +65,9 @@ class Reconciler(Worker):
         self._routes_changed = routes_changed
         self._now = now
         self._bell = Bell()
+        self._hurry = self._bell.ring
         self._busy: set[str] = set()
         self._came_back = True
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._bell.ring()
 
     @override
     def run(self, stopping: threading.Event) -> None:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from headrace.api.common.v1 import error_reason_pb2
 from headrace_events.hub import Hub
-from headrace_kit.bus import Bus, BusError, Partition, Reader
+from headrace_kit.bus import Bus, BusError, Partition
 from headrace_kit.errors import DomainError
 from headrace_kit.topics import EVENT_TOPICS
 from headrace_kit.worker import Worker
@@ -34,7 +34,6 @@ class Tail(Worker):
         self._bus = bus
         self._hub = hub
         self._loop = asyncio.get_running_loop()
-        self._reader: Reader | None = None
         self._place: dict[Partition, int] | None = None
         self._answered = time.monotonic()
 
@@ -45,12 +44,6 @@ class Tail(Worker):
             raise DomainError(
                 error_reason_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, f"the event bus has not answered for {silent:.0f} s"
             )
-
-    @override
-    def close(self) -> None:
-        super().close()
-        if self._reader is not None:
-            self._reader.wakeup()
 
     @override
     def run(self, stopping: threading.Event) -> None:
@@ -66,7 +59,8 @@ class Tail(Worker):
         if self._place is None:
             self._place = dict(self._bus.end_offsets(TOPICS))
             self._on_loop(self._hub.start, self._place)
-        self._reader = reader = self._bus.reader(TOPICS, self._place)
+        reader = self._bus.reader(TOPICS, self._place)
+        self._hurry = reader.wakeup
         try:
             while not stopping.is_set():
                 records = reader.poll(_POLL_S, _MOST)

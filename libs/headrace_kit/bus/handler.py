@@ -116,7 +116,6 @@ class EventConsumer(Worker):
         self._attempts = attempts
         self._most_dead_letters = most_dead_letters
         self._telemetry = telemetry
-        self._consumer: Consumer | None = None
         self._dead_letters = 0
         self._troubles: dict[Partition, _Trouble] = {}
         self._forget_at = 0.0
@@ -136,19 +135,13 @@ class EventConsumer(Worker):
         ).format(table=table)
 
     @override
-    def close(self) -> None:
-        super().close()
-        if self._consumer is not None:
-            self._consumer.wakeup()
-
-    @override
     def run(self, stopping: threading.Event) -> None:
         assignment = Assignment(on_lost=self._lost)
         with (
             closing(self._bus.producer()) as producer,
             closing(self._bus.consumer(self._group, self._topics, assignment)) as consumer,
         ):
-            self._consumer = consumer
+            self._hurry = consumer.wakeup
             while not stopping.is_set():
                 try:
                     with psycopg.connect(self._dsn, autocommit=True) as conn:

@@ -75,6 +75,7 @@ class Sender(Worker):
         self._telemetry = telemetry
         self._under_way: list[Parcel] = []
         self._bell = Bell()
+        self._hurry = self._bell.ring
         self._threads = _Threads(courier, plan.threads, self._bell.ring, on_death)
         self._sweep_at = 0.0
 
@@ -88,11 +89,6 @@ class Sender(Worker):
             finally:
                 self._abort()
                 self._threads.close()
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._bell.ring()
 
     def _connect(self, stopping: threading.Event) -> None:
         try:

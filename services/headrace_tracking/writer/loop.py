@@ -11,7 +11,7 @@ import psycopg
 from typing_extensions import override
 
 from headrace_kit.blobs import StoreUnavailable
-from headrace_kit.bus import Assignment, Bus, BusUnavailable, Consumer, Producer
+from headrace_kit.bus import Assignment, Bus, BusUnavailable, Producer
 from headrace_kit.topics import FRAMES
 from headrace_kit.worker import Worker
 from headrace_tracking.archives import Archives
@@ -62,13 +62,6 @@ class MetricWriter(Worker):
         self._topic = topic
         self._archives = archives
         self._share = PoisonShare()
-        self._consumer: Consumer | None = None
-
-    @override
-    def close(self) -> None:
-        super().close()
-        if self._consumer is not None:
-            self._consumer.wakeup()
 
     @override
     def run(self, stopping: threading.Event) -> None:
@@ -89,7 +82,7 @@ class MetricWriter(Worker):
             applier = Applier(conn, self._producer, self._share, archives=self._archives)
             assignment = Assignment(start_at=applier.take, on_lost=applier.lose)
             with closing(self._bus.consumer(GROUP, [self._topic], assignment)) as consumer:
-                self._consumer = consumer
+                self._hurry = consumer.wakeup
                 told = time.monotonic()
                 while not stopping.is_set():
                     applier.apply(consumer.poll(_POLL_S, _MOST_RECORDS))

@@ -56,6 +56,7 @@ class Keeper(Worker):
         self.ready = threading.Event()
         """Set while the lock is held."""
         self._bell = Bell()
+        self._hurry = self._bell.ring
         self._dsn = dsn
         self._tidy = tidy
         self._listeners: dict[int, Listener] = {}
@@ -74,11 +75,6 @@ class Keeper(Worker):
         """Raises BusBroken when the thread died."""
         if self._death is not None:
             raise BusBroken(f"the thread that keeps the bus died: {self._death!r}") from self._death
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._bell.ring()
 
     @override
     def run(self, stopping: threading.Event) -> None:
