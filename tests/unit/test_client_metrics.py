@@ -27,6 +27,7 @@ from fake_ingest import StreamPlan
 from headrace import errors, retry
 from headrace.api.common.v1 import error_reason_pb2
 from headrace.api.tracking.v1 import tracking_pb2
+from headrace.ingest.stream import Stream
 from headrace_kit.errors import DomainError
 
 QUICK = retry.Policy(first_delay_s=0.01, most_delay_s=0.05, patience_s=5.0, first_patience_s=1.0)
@@ -233,6 +234,22 @@ def test_frames_keep_to_what_the_server_allows(fake: FakeHeadrace) -> None:
             run.log({"k": step, f"series {step % 7}": step}, step=step)
     assert steps_of(fake, run.id) == list(range(1_000))
     assert fake.ingest.faults == []
+
+
+def test_a_flush_beside_the_sender_opens_no_second_stream(fake: FakeHeadrace, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Stream.start
+
+    def slowly(stream: Stream) -> None:
+        time.sleep(0.1)  # both come by before there is one
+        start(stream)
+
+    monkeypatch.setattr(Stream, "start", slowly)
+    with client_of(fake) as client, client.start_run(capture=False) as run:
+        run.log({"k": 1}, step=0)
+        run.flush()
+        run.log({"k": 1}, step=1)
+    assert fake.ingest.streams == 1
+    assert steps_of(fake, run.id) == [0, 1]
 
 
 def sizes_of(fake: FakeHeadrace, run_id: str) -> list[int]:

@@ -211,8 +211,9 @@ class Producer:
 
     def pump(self) -> None:
         """Frames what is due of the queue, as far as there is room; opens the stream with the first point."""
-        if self.queue.items and not (self._stream.started or self.closed or self._offline):
-            self._stream.start()
+        with self._changed:  # one who flushes pumps beside the sender: a second stream would take every other frame
+            if self.queue.items and not (self._stream.started or self.closed or self._offline):
+                self._stream.start()
         self._frame_all()
         with self._changed:
             silent_s = time.monotonic() - self._moved_at
