@@ -223,7 +223,7 @@ async def refused(call: Any, code: grpc.StatusCode, reason: str) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - it is another process or thread that makes it true
             await asyncio.sleep(0.02)
 

@@ -46,6 +46,7 @@ def main_run(experiment: str) -> str:
     )
     run_id = str(run.info.run_id)
     client.log_batch(run_id, points()[:900], [Param("sugar", "0.8"), Param("µ/x", "ü" * 100)], [RunTag("empty", "")])
+    client.set_tag(run_id, "mlflow.note.content", "from a browser:\r\ntwo lines\n")
     client.log_batch(run_id, points()[900:])
     data = Dataset("flour", "d1", "local", '{"uri": "/mill"}', '{"mlflow_colspec": []}', '{"num_rows": 3}')
     other = Dataset("water", "d2", "http", '{"url": "http://well"}')

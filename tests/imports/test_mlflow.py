@@ -79,6 +79,7 @@ def test_a_run_is_as_it_was(brought: tuple[str, Filled, Any], client: Client) ->
         k: v for k, v in run.params.items() if k not in {"sugar", "µ/x"}
     }
     assert (run.tags["ключ"], run.tags["empty"], run.tags["mlflow.runName"]) == ("значение", "", "whole")
+    assert run.tags["mlflow.note.content"] == "from a browser:\r\ntwo lines\n"
     flour = next(one for one in run.inputs if one.dataset.name == "flour")
     assert (flour.dataset.digest, flour.context, flour.tags) == ("d1", "training", {"kind": "rye"})
     assert (flour.dataset.source, flour.dataset.profile) == ('{"uri": "/mill"}', '{"num_rows": 3}')

@@ -90,15 +90,16 @@ async def test_an_order_of_any_kind_gives_the_parts_answered_last(database: str,
         @settings(max_examples=12, deadline=None, database=None)
         @given(st.data())
         def play(draw: st.DataObject) -> None:
+            # All is drawn before anything is done: what cannot be drawn any more ends an example where it stands.
             count = draw.draw(st.integers(1, 5))
-            upload = Parts(service.uploads, count)
             order = draw.draw(st.permutations([*range(1, count + 1), *draw.draw(st.lists(st.integers(1, count)))]))
+            contents = [draw.draw(st.binary(max_size=40)) for _ in order]
+            named = draw.draw(st.permutations(range(1, count + 1)))
+            upload = Parts(service.uploads, count)
             last: dict[int, bytes] = {}
-            for number in order:
-                last[number] = draw.draw(st.binary(max_size=40))
+            for number, last[number] in zip(order, contents, strict=True):
                 upload.put(number, last[number])
-            named = draw.draw(st.permutations(list(upload.etags.items())))
-            artifact = upload.complete(dict(named))
+            artifact = upload.complete({number: upload.etags[number] for number in named})
             whole = b"".join(last[number] for number in sorted(last))
             assert artifact.size_bytes == len(whole)
             assert artifact.sha256 == hashlib.sha256(whole).digest()

@@ -33,7 +33,7 @@ async def told(hr: Platform, count: int, tenant_id: str = "default") -> list[Eve
     call = stub.Subscribe(request, metadata=as_tenant(tenant_id))
     found: list[Event] = []
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found) < count:
                 answer = await call.read()
                 if answer.HasField("event"):

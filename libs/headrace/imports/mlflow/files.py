@@ -196,8 +196,8 @@ def _meta(folder: Path) -> Meta | None:
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    """A file an entry: its path below the folder is the key."""
-    return {file.path: (folder / file.path).read_text("utf-8") for file in in_folder(folder)}
+    """A file an entry: its path below the folder is the key. Ends of lines stay as they are: notes come from browsers."""
+    return {file.path: (folder / file.path).read_bytes().decode() for file in in_folder(folder)}
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, list[list[str]]]]:
