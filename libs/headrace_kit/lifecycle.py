@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
+import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -272,7 +273,7 @@ def main(name: str, kind: type[C], start: Callable[[C, Runner], Awaitable[Any]])
     except config.ConfigError as error:
         sys.exit(_told(str(error), 2))
     try:
-        asyncio.run(_run(name, settings, start))
+        uvloop.run(_run(name, settings, start))
     except (OSError, RuntimeError) as error:
         log.debug("stack", exc_info=error)
         sys.exit(_told(f"headrace {name}: {error}", 1))

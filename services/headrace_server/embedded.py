@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import uvloop
 from psycopg import conninfo
 
 from headrace.models.code import SETTING
@@ -51,7 +52,7 @@ def up(options: Options, say: Callable[[str], None]) -> None:
             say(f"database: {len(applied)} migration{'s' if len(applied) > 1 else ''} applied")
         _check_address(options, database)
         values = _values(options, database)
-        asyncio.run(_serve(values, lambda runner: _ready(runner, options, started, say)))
+        uvloop.run(_serve(values, lambda runner: _ready(runner, options, started, say)))
     say("stopped; all data is kept")
 
 
