@@ -92,6 +92,7 @@ class Packer:
         self._overloaded_s = overloaded_s
         self._partitions = partitions
         self._open: dict[int, Parcel] = {}
+        self._under_way = 0
         self._room = Room(_UNDER_WAY_BYTES)
 
     async def send(self, run_id: UUID, frame: metrics_pb2.RoutedFrame) -> Parcel:
@@ -121,7 +122,8 @@ class Packer:
         if parcel is None:
             loop = asyncio.get_running_loop()
             parcel = self._open[number] = Parcel(loop.create_future())
-            loop.call_later(_LINGER_S, self._publish, number, parcel)
+            # Nobody is held up by waiting for company while the bus is busy (RFC 896); alone, a frame goes at once.
+            loop.call_later(_LINGER_S if self._under_way else 0.0, self._publish, number, parcel)
         parcel.packs.append(pack)
         parcel.size += len(pack)
         if parcel.size >= _FULL_BYTES:
@@ -132,6 +134,7 @@ class Packer:
         if self._open.get(number) is not parcel:
             return  # it was full before its time
         del self._open[number]
+        self._under_way += 1
         loop = asyncio.get_running_loop()
         record = Record(self._topic, b"", b"".join(parcel.packs), partition=number)
         parcel.packs.clear()
@@ -140,6 +143,7 @@ class Packer:
         )
 
     def _arrived(self, parcel: Parcel, sent: Future[tuple[Partition, int]]) -> None:
+        self._under_way -= 1
         self._room.give(parcel.size)
         error = sent.exception()
         if error is None:

@@ -13,6 +13,7 @@ from headrace.api.tracking.v1 import metrics_pb2
 from headrace_kit import db
 from headrace_kit.db import Database
 from headrace_kit.errors import DomainError, InvalidField
+from headrace_tracking import notes
 from headrace_tracking.store import metrics as store
 
 log = logging.getLogger(__name__)
@@ -27,17 +28,17 @@ _MOST_POSITIONS: Final = 1000
 class Visible:
     """What is visible, for this process: offsets only grow, so what was seen once holds. A `lifecycle.Resource`.
 
-    Listens to the writers' notifications on a connection of its own; asks the database only while somebody waits.
+    Listens on a connection of its own to the writers, who tell how far they came; asks the database where they cannot.
     """
 
     def __init__(self, dsn: str, requests: Database) -> None:
         self._dsn = db.as_role(dsn, db.request_role("tracking"))
         self._db = requests
-        self._offsets: Mapping[int, int] = {}
+        self._offsets: dict[int, int] = {}
+        self._told = False
+        """Whether every move since the last look is heard."""
         self._waiting: dict[asyncio.Future[None], Mapping[int, int]] = {}
         self._listener: asyncio.Task[None] | None = None
-        self._look_under_way: asyncio.Task[None] | None = None
-        self._next_look: asyncio.Task[None] | None = None
         self._turns = 0
         self._turned = asyncio.Event()
         self._ending = False
@@ -58,9 +59,10 @@ class Visible:
         needed = _needed(positions)
         if self._holds(needed):
             return
-        await self._look_now()
-        if self._holds(needed):
-            return
+        if not self._told:
+            await self._look()
+            if self._holds(needed):
+                return
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = needed
         try:
@@ -106,21 +108,13 @@ class Visible:
     def _holds(self, needed: Mapping[int, int]) -> bool:
         return all(self._offsets.get(partition, 0) > offset for partition, offset in needed.items())
 
-    async def _look_now(self) -> None:
-        """A look that begins after this call; all who ask while one is under way share the next."""
-        if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look_after(self._look_under_way), name="metric positions now")
-        await asyncio.shield(self._next_look)
-
-    async def _look_after(self, other: asyncio.Task[None] | None) -> None:
-        if other is not None:
-            await asyncio.wait([other])
-        self._look_under_way, self._next_look = self._next_look, None
-        await self._look()
-
     async def _look(self) -> None:
         async with self._db.tenant("") as conn:
-            self._offsets = await store.next_offsets(conn)
+            self._reach(await store.next_offsets(conn))
+
+    def _reach(self, offsets: Mapping[int, int]) -> None:
+        for partition, offset in offsets.items():
+            self._offsets[partition] = max(offset, self._offsets.get(partition, 0))
         for turn, needed in self._waiting.items():
             if not turn.done() and self._holds(needed):
                 turn.set_result(None)
@@ -129,14 +123,18 @@ class Visible:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
-                    await conn.execute("LISTEN headrace_tracking_applied")
+                    await conn.execute(f"LISTEN {notes.CHANNEL}")
+                    await self._look()
+                    self._told = True
                     while True:
-                        if self._waiting:
+                        heard = [note.payload async for note in conn.notifies(timeout=_POLL_S, stop_after=1)]
+                        if heard and all(heard):
+                            self._reach(notes.read(heard))
+                        elif heard or self._waiting:
                             await self._look()
-                        async for _ in conn.notifies(timeout=_POLL_S, stop_after=1):
-                            pass
                         self._wake()
             except (psycopg.Error, DomainError) as error:
+                self._told = False
                 log.warning("not told of visible metrics for now: %s", error)
                 await asyncio.sleep(_RECONNECT_S)
 

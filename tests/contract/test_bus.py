@@ -24,6 +24,7 @@ from headrace_kit.bus import (
     UnknownTopic,
 )
 from headrace_kit.bus.kafka import KafkaBus, KafkaConfig
+from headrace_kit.bus.kafka import producer as sending
 from headrace_kit.bus.partitioning import partition_of
 from headrace_kit.bus.postgres import PostgresBus
 from headrace_kit.db import as_role, worker_role
@@ -70,6 +71,13 @@ def test_a_record_comes_back_as_it_went(place: Place, producer: Producer) -> Non
     assert (found.key, found.value, found.headers) == (b"\x00\xffkey", b"\x00\xffvalue", headers)
     assert (found.partition, found.offset) == position
     assert before - 5 < found.time_ms / 1000 < time.time() + 5
+
+
+def test_a_record_alone_waits_for_no_company(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "_LINGER_MS", 29_000)  # as long as the limits of delivery allow
+    topic = place.topic(1)
+    with closing(place.bus.producer()) as producer:
+        assert [producer.publish(Record(topic, b"", b"")).result(20)[1] for _ in range(3)] == [0, 1, 2]
 
 
 def test_large_records(place: Place, producer: Producer) -> None:

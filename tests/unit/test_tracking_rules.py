@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace_kit.errors import DomainError, InvalidField, reason_text
-from headrace_tracking import limits, rules
+from headrace_tracking import limits, notes, rules
 from headrace_tracking.readable_names import readable_name
 from headrace_tracking.rules import RunChange
 from headrace_tracking.store.experiments import ExperimentRow
@@ -185,3 +185,17 @@ def test_readable_names_are_names() -> None:
     names = {readable_name(pick.choice) for _ in range(1000)}
     assert len(names) > 990
     assert all(re.fullmatch(r"[a-z]+-[a-z]+-\d{3}", name) for name in names)
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 1023), st.integers(0, 2**63 - 1), min_size=1), max_size=4))
+def test_notes_say_how_far_partitions_are(moves: list[dict[int, int]]) -> None:
+    written = [notes.written(one) for one in moves]
+    assert all(len(note) < 8_000 for note in written)
+    told: dict[int, int] = {}
+    for one, note in zip(moves, written, strict=True):
+        told |= one if note else {}
+    assert notes.read(note for note in written if note) == told
+
+
+def test_a_note_that_is_too_long_says_nothing() -> None:
+    assert notes.written(dict.fromkeys(range(1024), 2**63 - 1)) == ""

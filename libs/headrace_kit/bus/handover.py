@@ -80,6 +80,10 @@ class Handover:
                 taken.append(self._waiting.popleft())
         return taken
 
+    def under_way(self) -> int:
+        """How many records have no result yet."""
+        return len(self._under_way)
+
     def flush(self, timeout: float) -> bool:
         """Waits until every record has its result; False when the time ran out."""
         with self._changed:

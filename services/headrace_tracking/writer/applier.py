@@ -127,7 +127,7 @@ class Applier:
         arrived = read(fresh)
         with self._conn.transaction():
             known = self._ask(list(moves.values()), arrived.frames)
-            dead = arrived.letters + self._apply_frames(arrived.frames, known)
+            dead = arrived.letters + self._apply_frames(arrived.frames, known, moves.values())
             self._share.count(len(arrived.frames) + len(arrived.letters), dead)
             if dead:
                 log.warning("%d frames go to the dead letters; the first: %s", len(dead), dead[0].reason)
@@ -163,7 +163,7 @@ class Applier:
     def _advance(self, moves: Sequence[Move]) -> Answer[int]:
         return store.move_partitions(self._conn, moves)
 
-    def _apply_frames(self, arrivals: Sequence[Arrival], known: _Known) -> list[Letter]:
+    def _apply_frames(self, arrivals: Sequence[Arrival], known: _Known, moves: Iterable[Move]) -> list[Letter]:
         there = [arrival for arrival in arrivals if arrival.run in known.runs]
         strangers = self._strangers([arrival for arrival in arrivals if arrival.run not in known.runs])
         streamed, moved = self._in_sequence([arrival for arrival in there if not arrival.unary], known)
@@ -179,7 +179,7 @@ class Applier:
                 store.set_applied(self._conn, moved)
             if points.names:
                 self._tell(points, known.runs)
-            store.tell_readers(self._conn)
+            store.tell_readers(self._conn, moves)
         return strangers + bad + bad_too
 
     def _strangers(self, arrivals: Sequence[Arrival]) -> list[Letter]:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
+from headrace_tracking import notes
 from headrace_tracking.chunks import Bounds, Chunk, Stored
 from headrace_tracking.columns import Columns, Floats
 
@@ -363,9 +364,10 @@ def raise_latest(conn: Connection, rows: Latest, runs: Mapping[Run, RunState]) -
     )
 
 
-def tell_readers(conn: Connection) -> None:
-    """Wakes, at commit, whoever waits for a position; see `visible`."""
-    conn.execute("NOTIFY headrace_tracking_applied")
+def tell_readers(conn: Connection, moves: Iterable[Move]) -> None:
+    """Tells, at commit, whoever waits for a position how far these partitions are; see `visible`."""
+    note = notes.written({move.partition_number: move.next_offset for move in moves})
+    conn.execute("SELECT pg_notify(%(channel)s, %(note)s)", {"channel": notes.CHANNEL, "note": note})
 
 
 def _streams(streams: Iterable[Stream]) -> dict[str, list[object]]:

@@ -36,11 +36,15 @@ class Sender(Worker):
         self._handover = handover
         self._client: kafka.KafkaProducer | None = None
         self._known: set[str] = set()
+        self._linger_ms = _LINGER_MS
 
     @override
     def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
-            for pending in self._handover.take(_IDLE_S):
+            taken = self._handover.take(_IDLE_S)
+            # Waiting for company costs nothing while others are under way (RFC 896); what is alone goes at once.
+            self._linger_ms = _LINGER_MS if self._handover.under_way() > len(taken) else 0
+            for pending in taken:
                 while not pending.future.done() and not self._send(pending, stopping):
                     stopping.wait(_SLICE_S)
         if self._client is not None:
@@ -55,6 +59,7 @@ class Sender(Worker):
                     self._client = self._connect()
                 if record.topic not in self._known:
                     self._learn(self._client, record.topic)
+                self._client._accumulator.config["linger_ms"] = self._linger_ms  # noqa: SLF001 - has no other way to change it
                 sent = self._client.send(
                     record.topic,
                     value=record.value,
