@@ -51,6 +51,8 @@ CREATE TABLE outbox (
 """
 """The table, as it stands in the first migration of every service that emits events."""
 
+MANY_S: Final = 0.05
+"""`round_s` for events that are many, and for one of which nobody waits."""
 _BATCH: Final = 200
 _POLL_S: Final = 0.5
 _RETRY_S: Final = 1.0

@@ -28,7 +28,7 @@ from headrace_kit.config import setting
 from headrace_kit.db import Database, as_role, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.migrate import Schema, require_current
-from headrace_kit.outbox import OutboxRelay
+from headrace_kit.outbox import MANY_S, OutboxRelay
 from headrace_kit.rpc import Servicer
 from headrace_kit.threads import Threads
 
@@ -96,7 +96,8 @@ async def start(config: Config, runner: Runner) -> None:
     everyone = as_role(config.database, worker_role(SCHEMA.name))
     sweeper = runner.worker(Sweeper(everyone, blobs, runner.fail))
     bus = runner.bus(open_bus(config))
-    runner.relay(OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail))
+    relay = OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail, round_s=MANY_S)
+    runner.relay(relay)
     await _collect(config, runner, bus, sweeper)
     placing = Placing(db, config.upload_slots, config.upload_lease_seconds, sweeper.wake)
     limits = Limits(config.artifact_most_bytes, config.upload_idle_seconds)

@@ -17,7 +17,7 @@ from headrace_kit.config import setting
 from headrace_kit.db import Database, as_role, worker_role
 from headrace_kit.lifecycle import Runner
 from headrace_kit.migrate import Schema, require_current
-from headrace_kit.outbox import OutboxRelay
+from headrace_kit.outbox import MANY_S, OutboxRelay
 from headrace_kit.rpc import Servicer
 from headrace_tracking import store
 from headrace_tracking.archiver.step import When
@@ -30,7 +30,6 @@ from headrace_tracking.service import TrackingService
 
 SCHEMA: Final = Schema("tracking", "headrace_tracking")
 _DAY_MS: Final = 86_400_000
-_ROUND_S: Final = 0.05  # events of runs are many, and nobody waits for one of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +107,7 @@ async def _serve(config: Config, runner: Runner, bus: Bus, archives: Archives) -
     db = await runner.resource(_database(config, None))
     finder = await runner.resource(_database(config, worker_role(SCHEMA.name), plans.SETTINGS))
     everyone = as_role(config.database, worker_role(SCHEMA.name))
-    relay = OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail, round_s=_ROUND_S)
+    relay = OutboxRelay(everyone, SCHEMA.name, runner.producer(bus.producer()), runner.fail, round_s=MANY_S)
     runner.relay(relay)
     metrics = await start_edge(config, runner, db, bus, archives)
     runner.check(db.check)

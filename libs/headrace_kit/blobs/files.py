@@ -27,6 +27,8 @@ class FileBlobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._kept: set[Path] = set()
+        """Folders that are on the disk with all above them, as far as is known; none is ever taken away."""
 
     def put(self, key: str, data: BinaryIO) -> int:
         """As `Blobs.put`; returns when file and folders are on the disk."""
@@ -41,6 +43,9 @@ class FileBlobs:
                 # Also the folders above: one of them may be as new as the file.
                 for folder in path.parents[: len(path.relative_to(self._folder).parts)]:
                     _sync(folder)
+                    if folder in self._kept:
+                        break
+                self._kept.add(path.parent)
         return size
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
