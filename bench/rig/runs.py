@@ -51,18 +51,19 @@ def load_headrace(server: Headrace, experiment: str, count: int) -> float:
     return time.monotonic() - began
 
 
-def load_mlflow(server: PeerServer, count: int) -> float:
-    """So many runs in its experiment 0; the seconds it took."""
+def load_mlflow(server: PeerServer, count: int, experiment_id: str = "0") -> float:
+    """So many runs in an experiment that has none of them; the seconds it took."""
     began = time.monotonic()
     params = ", ".join(f"('{key}', {value})" for key, value in _PARAMS.items())
     metrics = ", ".join(f"('{key}', {value})" for key, value in _METRICS.items())
-    run_id = "md5('mlflow ' || i)"
+    number = int(experiment_id)
+    run_id = f"md5('mlflow {number} ' || i)"
     _run(
         server.database,
         f"INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, end_time, lifecycle_stage,"
         f" artifact_uri, experiment_id, source_name, entry_point_name, source_version)"
         f" SELECT {run_id}, 'run-' || i, 'LOCAL', 'bench', 'FINISHED', {_START_MS} + i * 1000, {_START_MS} + i * 1000 + 500,"
-        f" 'active', 'mlflow-artifacts:/0', 0, '', '', '' FROM generate_series(1, {count}) AS i",
+        f" 'active', 'mlflow-artifacts:/{number}', {number}, '', '', '' FROM generate_series(1, {count}) AS i",
         f"INSERT INTO tags (key, value, run_uuid) SELECT 'mlflow.runName', 'run-' || i, {run_id}"
         f" FROM generate_series(1, {count}) AS i",
         f"INSERT INTO params (key, value, run_uuid) SELECT p.key, p.value, {run_id}"

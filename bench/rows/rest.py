@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import headrace as hr
+from programs.rest import Rest
 from rig import runs
 from rig.cpu import Meter
 from rig.figures import Beside, Figure, Spent
@@ -103,9 +104,10 @@ class _Row:
         count = self._lab.scale.of(_RUNS)
         runs.load_headrace(self._lab.headrace, _EXPERIMENT, count)
         with hr.Client(self._lab.headrace.uri) as client:
-            ids = {"Headrace": client.get_or_create_experiment(_EXPERIMENT).id, "MLflow": "0"}
+            ids = {"Headrace": client.get_or_create_experiment(_EXPERIMENT).id}
         if self._lab.mlflow:
-            runs.load_mlflow(self._lab.mlflow, count)
+            ids["MLflow"] = Rest(self._lab.mlflow.uri).post("experiments/create", name=_EXPERIMENT)["experiment_id"]
+            runs.load_mlflow(self._lab.mlflow, count, ids["MLflow"])
         by_name = {server.uri: ids[name] for name, server in self._servers.items() if name in ids}
         found = self._found(
             lambda server: _play(

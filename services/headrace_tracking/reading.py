@@ -1,24 +1,45 @@
 """Puts runs together as callers see them: the row, the latest metrics, the inputs."""
 
+import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 from headrace.api.tracking.v1 import tracking_pb2
 from headrace_kit.db import Connection
 from headrace_tracking import messages
 from headrace_tracking.store import inputs, runs
-from headrace_tracking.store.runs import RunRow
+from headrace_tracking.store.inputs import InputRow
+from headrace_tracking.store.runs import LatestMetric, RunRow
 
 PAGE_BYTES: Final = 6 << 20
 """A page ends early rather than take more: a message of gRPC may have 8 MiB, the last run of a page adds to it."""
 
 
-async def read_runs(conn: Connection, rows: Sequence[RunRow], most_bytes: int = PAGE_BYTES) -> list[tracking_pb2.Run]:
-    """The first of these runs, as many as fit in so many bytes."""
-    ids = [row.run_id for row in rows]
-    latest = await runs.latest_metrics(conn, ids)
-    used = await inputs.of_runs(conn, ids)
+async def read_found(conn: Connection, run_ids: Sequence[UUID], most_bytes: int = PAGE_BYTES) -> list[tracking_pb2.Run]:
+    """The first of these runs, which are there, as many as fit in so many bytes."""
+    async with conn.pipeline():  # PostgreSQL goes on reading while the rows before are taken apart here
+        known, latest, used = await asyncio.gather(
+            runs.find_many(conn, run_ids), runs.latest_metrics(conn, run_ids), inputs.of_runs(conn, run_ids)
+        )
+    return await _fitting(conn, [known[run_id] for run_id in run_ids], latest, used, most_bytes)
+
+
+async def read_run(conn: Connection, row: RunRow) -> tracking_pb2.Run:
+    """One run, however large."""
+    latest = await runs.latest_metrics(conn, [row.run_id])
+    used = await inputs.of_runs(conn, [row.run_id])
+    return (await _fitting(conn, [row], latest, used, sys.maxsize))[0]
+
+
+async def _fitting(
+    conn: Connection,
+    rows: Sequence[RunRow],
+    latest: Iterable[LatestMetric],
+    used: Mapping[UUID, Sequence[InputRow]],
+    most_bytes: int,
+) -> list[tracking_pb2.Run]:
     found = [messages.run(row) for row in rows]
     messages.add_metrics(found, latest)
     sizes = [
@@ -30,11 +51,6 @@ async def read_runs(conn: Connection, rows: Sequence[RunRow], most_bytes: int = 
     for run, row in zip(found[:kept], rows, strict=False):
         run.inputs.extend(messages.inputs(used.get(row.run_id, ()), datasets))
     return found[:kept]
-
-
-async def read_run(conn: Connection, row: RunRow) -> tracking_pb2.Run:
-    """One run, however large."""
-    return (await read_runs(conn, [row], sys.maxsize))[0]
 
 
 def fitting(sizes: Iterable[int], most_bytes: int) -> int:

@@ -1,5 +1,6 @@
 """The searches for runs, experiments and logged models."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, cast
@@ -17,7 +18,7 @@ from headrace_kit.search.tree import on_datasets
 from headrace_tracking import limits, messages, reading
 from headrace_tracking.search import finder, tables, vocabulary
 from headrace_tracking.service.base import Calls, Context
-from headrace_tracking.store import experiments, inputs, models, runs
+from headrace_tracking.store import experiments, inputs, models
 
 _MAX_EXPERIMENTS: Final = 1000
 _MOST_DATASETS: Final = 20
@@ -66,11 +67,9 @@ class SearchCalls(Calls):
         left = reading.PAGE_BYTES
         for start in range(0, len(hits), _READ_AT_ONCE):
             ids = [cast("UUID", hit.id) for hit in hits[start : start + _READ_AT_ONCE]]
-            known = await runs.find_many(conn, ids)
-            rows = [known[run_id] for run_id in ids]
-            part = await reading.read_runs(conn, rows, left)
+            part = await reading.read_found(conn, ids, left)
             if not found and not part:
-                part = [await reading.read_run(conn, rows[0])]
+                part = await reading.read_found(conn, ids[:1], sys.maxsize)
             found += part
             left -= sum(run.ByteSize() for run in part)
             if len(part) < len(ids):
