@@ -15,6 +15,6 @@ def written(offsets: Mapping[int, int]) -> str:
 
 
 def read(notes: Iterable[str]) -> dict[int, int]:
-    """What `written` wrote, the later over the earlier. Raises ValueError for anything else, nothing among it."""
+    """What `written` wrote, the later over the earlier. Raises ValueError for anything else, an empty note too."""
     moves = (move.partition(":") for note in notes for move in note.split(","))
     return {int(partition): int(offset) for partition, _, offset in moves}

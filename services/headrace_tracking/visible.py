@@ -112,6 +112,14 @@ class Visible:
         async with self._db.tenant("") as conn:
             self._reach(await store.next_offsets(conn))
 
+    async def _hear(self, heard: Sequence[str]) -> None:
+        try:
+            offsets = notes.read(heard)
+        except ValueError:  # too much to be told, or told by somebody else
+            await self._look()
+        else:
+            self._reach(offsets)
+
     def _reach(self, offsets: Mapping[int, int]) -> None:
         for partition, offset in offsets.items():
             self._offsets[partition] = max(offset, self._offsets.get(partition, 0))
@@ -128,9 +136,9 @@ class Visible:
                     self._told = True
                     while True:
                         heard = [note.payload async for note in conn.notifies(timeout=_POLL_S, stop_after=1)]
-                        if heard and all(heard):
-                            self._reach(notes.read(heard))
-                        elif heard or self._waiting:
+                        if heard:
+                            await self._hear(heard)
+                        elif self._waiting:
                             await self._look()
                         self._wake()
             except (psycopg.Error, DomainError) as error:

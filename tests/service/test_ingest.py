@@ -19,7 +19,7 @@ from headrace.api.tracking.v1 import metrics_pb2, tracking_pb2, tracking_service
 from headrace.api.tracking.v1.ingest_service_pb2_grpc import IngestServiceStub
 from headrace.api.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 from headrace_kit.errors import DomainError, InvalidField
-from headrace_tracking import app, frames
+from headrace_tracking import app, frames, notes
 from headrace_tracking.doors import RunAddress
 
 INF = math.inf
@@ -323,6 +323,22 @@ async def test_the_whole_service_takes_and_gives_metrics(database: str) -> None:
         latest.ClearField("least")
         latest.ClearField("greatest")
         assert latest == metric("loss", 2, 2, 0.5)
+
+
+async def test_notes_that_say_nothing_stop_nobody(database: str) -> None:
+    async with running(database, app) as service:
+        tracking: Any = TrackingServiceStub(service.channel)
+        run = (await tracking.CreateRun(tracking_service_pb2.CreateRunRequest())).run
+        for step in range(3):
+            async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+                for note in ("", "nonsense", "1:"):
+                    await conn.execute("SELECT pg_notify(%s, %s)", [notes.CHANNEL, note])
+            request = tracking_service_pb2.LogMetricsRequest(
+                run_id=run.run_id, metrics=[metric("loss", step, step, 0.5)]
+            )
+            logged = await tracking.LogMetrics(request)
+            asked = tracking_service_pb2.GetRunRequest(run_id=run.run_id, at_least=logged.positions)
+            assert (await tracking.GetRun(asked, timeout=20)).run.metrics[0].step == step
 
 
 async def test_a_frame_by_a_call_is_visible_when_it_returns(database: str) -> None:

@@ -29,11 +29,9 @@ def python(requirements: Path) -> Path:
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
     name, _, number = lines[0].partition("==")
     folder = packages.cache_folder().parent / "peers" / f"{name}-{number}-{digest}"
-    if (folder / "bin" / "python").exists():
-        return folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # before anything is looked at: it may be half made
         if not folder.exists():
             packages.say(f"installing {name} {number} into {folder} (once on this machine)")
             _make(folder, requirements)
@@ -47,9 +45,13 @@ def wanted(requirements: Path) -> list[str]:
 
 
 def _make(folder: Path, requirements: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    venv = [sys.executable, "-m", "venv", str(folder)]
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "-r", str(requirements)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        shutil.rmtree(folder)  # what is there is taken for whole
-        raise NoPeer(f"what {requirements} names cannot be installed:\n{done.stderr[-1000:]}")
+    try:
+        for command in (venv, [*pip, "-r", str(requirements)]):
+            subprocess.run(command, capture_output=True, text=True, check=True)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)  # what is there is taken for whole
+        if isinstance(error, subprocess.CalledProcessError):
+            raise NoPeer(f"what {requirements} names cannot be installed:\n{error.stderr[-1000:]}") from None
+        raise
